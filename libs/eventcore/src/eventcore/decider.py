@@ -1,0 +1,61 @@
+"""The pure half of a command: `decide` and `evolve` over one stream, with no I/O, no clock, no chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from eventcore.event import Codec, Event
+
+S = TypeVar("S")
+C = TypeVar("C", bound="Command")
+E = TypeVar("E", bound=Event)
+
+
+class Command(BaseModel):
+    """A wish, in the imperative. What it is decided on is its fields, the stream's state and `now`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing was stored.
+
+    `code` is stable (`cohort-full`), `message` is for people and says what to do next, `fields` name the
+    violated fields with what is wrong in each. `conflict` says that the wish differs from what is stored.
+    """
+
+    code: str
+    message: str
+    fields: tuple[tuple[str, str], ...] = ()
+    conflict: bool = False
+
+
+@dataclass(frozen=True)
+class Decider(Generic[S, C, E]):
+    """One kind of stream: its name, its events, and the two pure functions over them.
+
+    `evolve(state, event, version)` gives the next state; `decide(command, state, now)` gives the events to store
+    (none: it is so already) or a refusal. Both are total and pure.
+    """
+
+    category: str
+    events: tuple[type[E], ...]
+    initial: S
+    evolve: Callable[[S, E, int], S]
+    decide: Callable[[C, S, datetime], Sequence[E] | Refusal]
+
+    @cached_property
+    def codec(self) -> Codec:
+        return Codec(self.events)
+
+
+def category_of(stream: str) -> str:
+    """`enrolment-c1--p1` -> `enrolment`."""
+    return stream.partition("-")[0]

@@ -1,0 +1,161 @@
+"""Deliver: the store is the outbox. Each append is folded into the service's own views and published, independently.
+
+Two deliverers at once are harmless: folds are guarded by version, and each sends a stream's records from its first
+unpublished one on, so whatever is sent twice was sent in order before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from eventcore.decider import Decider, category_of
+from eventcore.event import Recorded, UnknownEventType
+from eventcore.fold import Folder, Gap
+from eventcore.record import PublicEvent, Record, encode
+from eventcore.store import Append, AppendStore
+
+
+class Bus(Protocol):
+    async def send(self, records: Sequence[Record]) -> list[bool]:
+        """Sends records of distinct streams at once; True where the broker acknowledged (acks=all). Never raises."""
+        ...
+
+    async def renew(self) -> None:
+        """Gives up whatever is in flight: after a failed send nothing queued before may overtake what comes next."""
+        ...
+
+
+class Undelivered(Exception):
+    """The broker did not acknowledge; the marks stand and delivery goes on when it does."""
+
+
+def own_events(deciders: Mapping[str, Decider[Any, Any, Any]], append: Append) -> list[Recorded[Any]]:
+    """An append's events, decoded. Raises UnknownEventType."""
+    decider = deciders.get(category_of(append.stream))
+    if decider is None:
+        raise UnknownEventType(f"no decider for {append.stream}")
+    return [
+        Recorded(append.stream, append.first + i, decider.codec.decode(stored), append.recorded)
+        for i, stored in enumerate(append.events)
+    ]
+
+
+class OwnFold:
+    """Folds appends into the service's own views."""
+
+    def __init__(
+        self, store: AppendStore, deciders: Mapping[str, Decider[Any, Any, Any]], folder: Folder, *, limit: int = 500
+    ) -> None:
+        self._store = store
+        self._deciders = deciders
+        self._folder = folder
+        self._limit = limit
+        self._after = ""
+
+    async def step(self, hints: Sequence[str] = ()) -> int:
+        """Folds the hinted streams' pending appends, or the next ones in turn; gives how many appends it folded."""
+        appends, self._after = await _next(self._store, "unfolded", hints, self._after, self._limit)
+        if not appends:
+            return 0
+        records: dict[str, list[Recorded[Any]]] = {}
+        for append in appends:
+            records.setdefault(append.stream, []).extend(own_events(self._deciders, append))
+        try:
+            await self._folder.fold(records)
+        except Gap:
+            # A view that is younger than the stream: it has not seen what was folded before it existed.
+            whole = await self._store.load(list(records))
+            await self._folder.fold(
+                {s: [r for a in found for r in own_events(self._deciders, a)] for s, found in whole.items()}
+            )
+        # Only now: a crash before this line folds again, which is harmless; after it, nothing would.
+        await self._store.clear("unfolded", appends)
+        return len(appends)
+
+
+class Publisher:
+    """Publishes appends, one record per event, each stream strictly in order."""
+
+    def __init__(
+        self,
+        store: AppendStore,
+        deciders: Mapping[str, Decider[Any, Any, Any]],
+        public: Callable[[Recorded[Any]], PublicEvent | None],
+        bus: Bus,
+        *,
+        topic: str,
+        source: str,
+        limit: int = 500,
+    ) -> None:
+        self._store = store
+        self._deciders = deciders
+        self._public = public
+        self._bus = bus
+        self._topic = topic
+        self._source = source
+        self._limit = limit
+        self._after = ""
+
+    async def step(self, hints: Sequence[str] = ()) -> int:
+        """Publishes the hinted streams' pending appends, or the next ones in turn; gives how many appends went out.
+
+        Raises Undelivered after a failed send: call again later, it reads the store anew.
+        """
+        appends, self._after = await _next(self._store, "unpublished", hints, self._after, self._limit)
+        queues: dict[str, deque[tuple[Record, Append]]] = {}
+        for append in appends:
+            queues.setdefault(append.stream, deque()).extend(self._records(append))
+        failed = False
+        sent = 0
+        while queues and not failed:
+            # One record per stream in flight: aiokafka may let a later record of a key overtake a failed one.
+            heads = [queue.popleft() for queue in queues.values()]
+            acknowledged = await self._bus.send([record for record, _ in heads])
+            done = []
+            for (record, append), ok in zip(heads, acknowledged, strict=True):
+                failed = failed or not ok
+                if ok and record.headers["ce_sequence"] == str(append.last):
+                    done.append(append)
+            if done:
+                await self._store.clear("unpublished", done)
+                sent += len(done)
+            queues = {stream: queue for stream, queue in queues.items() if queue}
+        if failed:
+            await self._bus.renew()
+            raise Undelivered("the broker did not acknowledge a record; its stream waits")
+        return sent
+
+    def _records(self, append: Append) -> list[tuple[Record, Append]]:
+        traces = {v: step.traceparent for step in append.steps for v in range(step.first, step.last + 1)}
+        return [
+            (
+                encode(
+                    event,
+                    self._public(event),
+                    topic=self._topic,
+                    source=self._source,
+                    epoch=self._store.epoch,
+                    traceparent=traces.get(event.version, ""),
+                ),
+                append,
+            )
+            for event in own_events(self._deciders, append)
+        ]
+
+
+async def _next(
+    store: AppendStore, mark: Any, hints: Sequence[str], after: str, limit: int
+) -> tuple[list[Append], str]:
+    """The hinted streams' marked appends, or a page in turn over all streams, so that none waits for ever."""
+    if hints:
+        return await store.pending(mark, streams=list(dict.fromkeys(hints)), limit=limit), after
+    page = await store.pending(mark, after=after, limit=limit)
+    if not page and after:
+        page = await store.pending(mark, limit=limit)
+    if len(page) < limit:
+        return page, ""
+    # The page's last stream may be cut short. Its first appends are here, in order; the rest comes in the next
+    # turn, or in this one again when the stream fills the page alone.
+    return page, page[-1].stream

@@ -1,0 +1,201 @@
+"""Evaluate: what needs several streams is computed from their documents by a pure function, again and again.
+
+Nothing here depends on when or how often it runs: a result rests on the versions it names, a command on the version
+it was decided on, and whatever moves in between leaves the target dirty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from eventcore.decider import Command, Decider
+from eventcore.execute import Executor, Request
+from eventcore.fold import View
+from eventcore.outcome import SETTLED
+from eventcore.store import ABSENT, Finding, TargetStore, ViewStore
+
+D = TypeVar("D", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Generic[D]):
+    """A document and the version it stands at (None at 0 where the stream is not known)."""
+
+    version: int
+    document: D | None
+
+
+Facts = Mapping[str, Fact[Any]]  # by stream
+
+
+class Reader:
+    """Reads fact documents, many at a time, from the primary."""
+
+    def __init__(self, store: ViewStore) -> None:
+        self._store = store
+
+    async def get(self, view: View[D], streams: Collection[str]) -> dict[str, Fact[D]]:
+        """One fact per stream asked for; an unknown stream gives version 0 without a document."""
+        wanted = list(dict.fromkeys(streams))
+        found = await self._store.load(view.name, wanted) if wanted else {}
+        stored = {s: found.get(s, ABSENT) for s in wanted}
+        return {s: Fact(v.version, view.read(v)) for s, v in stored.items()}
+
+    async def find(self, view: View[D], where: Mapping[str, Any]) -> dict[str, Fact[D]]:
+        """The documents that match `where` (see ViewStore.find), all of them, read in pages."""
+        facts: dict[str, Fact[D]] = {}
+        after = ""
+        while True:
+            page = await self._store.find(view.name, where, after=after, limit=PAGE)
+            facts.update({s: Fact(v.version, view.read(v)) for s, v in page})
+            if len(page) < PAGE:
+                return facts
+            after = page[-1][0]
+
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command an evaluation issues, decided on `expected` of its stream."""
+
+    decider: Decider[Any, Any, Any]
+    stream: str
+    command: Command
+    expected: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an evaluation found: a result, what to command, and when to look again at the latest."""
+
+    result: BaseModel
+    orders: tuple[Order, ...] = ()
+    evaluate_at: datetime | None = None
+
+
+Dependants = Callable[[Reader, Mapping[str, Any]], Awaitable[Collection[str]]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One kind of target.
+
+    `dependants[view name](reader, documents by stream)` names the targets that rest on these documents, looked up
+    from documents, never from a stored basis. `facts(reader, targets)` reads what each target rests on.
+    `evaluate(target, facts, now)` is pure. `rests_on(target)` names the streams that follow from the target's id
+    alone: a token that names one of them is waited for.
+    """
+
+    name: str
+    dependants: Mapping[str, Dependants]
+    facts: Callable[[Reader, Sequence[str]], Awaitable[Mapping[str, Facts]]]
+    evaluate: Callable[[str, Facts, datetime], Verdict]
+    rests_on: Callable[[str], Collection[str]]
+
+
+class Marker:
+    """Marks the targets that depend on documents just written (the Folder's `Marks`)."""
+
+    def __init__(
+        self,
+        evaluations: Sequence[Evaluation],
+        views: ViewStore,
+        targets: TargetStore,
+        marked: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._evaluations = evaluations
+        self._reader = Reader(views)
+        self._targets = targets
+        self._marked = marked
+
+    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+        known = {s: d for s, d in documents.items() if d is not None}
+        for evaluation in self._evaluations:
+            dependants = evaluation.dependants.get(view.name)
+            if dependants is None or not known:
+                continue
+            targets = sorted(await dependants(self._reader, known))
+            if targets:
+                await self._targets.mark(evaluation.name, targets)
+                self._marked()
+
+
+@dataclass
+class Pass:
+    """What one look did. `unsettled` targets stay dirty and want a pause before the next look."""
+
+    evaluated: int = 0
+    unsettled: int = 0
+    lost: int = field(default=0)  # marked again while being evaluated
+
+
+class Evaluator:
+    """Evaluates what is dirty or due. Two at once are harmless."""
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        views: ViewStore,
+        targets: TargetStore,
+        executor: Executor,
+        clock: Callable[[], datetime],
+        *,
+        actor: str,
+        limit: int = 200,
+    ) -> None:
+        self._evaluation = evaluation
+        self._reader = Reader(views)
+        self._targets = targets
+        self._executor = executor
+        self._clock = clock
+        self._actor = actor
+        self._limit = limit
+
+    async def look(self) -> Pass:
+        """One look at up to `limit` targets. Raises StoreUnavailable; whatever was not finished stays dirty."""
+        name = self._evaluation.name
+        # The revision is read before the facts: a fact that changes after this line raises the revision, and the
+        # guard below then refuses a result that did not see it.
+        due = await self._targets.due(name, self._clock(), limit=self._limit)
+        if not due:
+            return Pass()
+        facts = await self._evaluation.facts(self._reader, list(due))
+        now = self._clock()  # one and the same for the verdict and for its commands
+        verdicts = {t: self._evaluation.evaluate(t, facts[t], now) for t in due}
+        unsettled = await self._command(verdicts, now)
+        findings = [
+            Finding(
+                t, due[t], v.result.model_dump(mode="json"), {s: f.version for s, f in facts[t].items()}, v.evaluate_at
+            )
+            for t, v in verdicts.items()
+            if t not in unsettled
+        ]
+        written = await self._targets.finish(name, findings) if findings else []
+        return Pass(len(due), len(unsettled), written.count(False))
+
+    async def _command(self, verdicts: Mapping[str, Verdict], now: datetime) -> set[str]:
+        """Executes the orders; gives the targets of which one ended unknown or aborted."""
+        orders = [(t, o) for t, v in verdicts.items() for o in v.orders]
+        unsettled: set[str] = set()
+        for decider in {id(o.decider): o.decider for _, o in orders}.values():
+            mine = [(t, o) for t, o in orders if o.decider is decider]
+            requests = [
+                Request(o.stream, self._id(t, o), o.command, self._actor, now, expected=o.expected, causation=t)
+                for t, o in mine
+            ]
+            outcomes = await self._executor.execute(decider, requests)
+            unsettled |= {t for (t, _), out in zip(mine, outcomes, strict=True) if out.status not in SETTLED}
+        return unsettled
+
+    def _id(self, target: str, order: Order) -> str:
+        """Derived from target, verb and version: repeated, it is replayed; decided anew, it is a new command."""
+        text = f"{self._evaluation.name}/{target}/{order.command.model_dump_json()}@{order.expected}"
+        return f"{type(order.command).__name__}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"

@@ -1,0 +1,256 @@
+"""Decide: many commands at a time, one append per stream at a time, one answer per command."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from eventcore.decider import Command, Decider, Refusal
+from eventcore.event import Event, StoredEvent
+from eventcore.outcome import Outcome, Status
+from eventcore.store import Append, AppendStore, Insert, Step, StoreUnavailable
+
+S = TypeVar("S")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[C]):
+    """One command for one stream.
+
+    `id` is scoped to the stream: the same id again is answered from what is stored. `now` (UTC) is the instant the
+    decision is made at. With `expected`, the command is dropped unless the stream is at that version.
+    """
+
+    stream: str
+    id: str
+    command: C
+    actor: str
+    now: datetime
+    expected: int | None = None
+    correlation: str = ""
+    causation: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one execution. Sizes are bytes of JSON; the broker's limit stands above `event_bytes`."""
+
+    attempts: int = 8
+    event_bytes: int = 512 * 1024
+    append_bytes: int = 1024 * 1024
+
+
+@dataclass
+class _Stream(Generic[S]):
+    """One stream within one round: as stored, then moving on with each decision."""
+
+    stored: int  # the version in the store
+    version: int
+    state: S
+    steps: dict[str, Step]
+    recorded: datetime | None  # of the newest stored append
+    # What this round would append, and the answers that are true only once it is stored.
+    size: int = 0
+    new_steps: list[Step] = field(default_factory=list)
+    new_events: list[StoredEvent] = field(default_factory=list)
+    answers: dict[int, Outcome[S]] = field(default_factory=dict)
+
+
+async def _at_once(_attempt: int) -> None:
+    return None
+
+
+class Executor:
+    """Executes commands against a store.
+
+    `digest_key` (secret) keys the digest by which a repeated id is recognised; `pause(attempt)` is awaited after a
+    lost race; `stored(streams)` is told which streams grew, so that delivery need not wait for its poll.
+    """
+
+    def __init__(
+        self,
+        store: AppendStore,
+        digest_key: bytes,
+        *,
+        limits: Limits = Limits(),
+        pause: Callable[[int], Awaitable[None]] = _at_once,
+        stored: Callable[[Sequence[str]], None] = lambda _streams: None,
+    ) -> None:
+        self._store = store
+        self._digest_key = digest_key
+        self._limits = limits
+        self._pause = pause
+        self._stored = stored
+
+    async def states(self, decider: Decider[S, C, E], streams: Sequence[str]) -> dict[str, tuple[int, S]]:
+        """Version and state of each stream, in one read (0 and the initial state where there is none).
+
+        Raises StoreUnavailable.
+        """
+        wanted = list(dict.fromkeys(streams))
+        appends = await self._store.load(wanted)
+        replayed = {s: _replay(decider, appends.get(s, [])) for s in wanted}
+        return {s: (stream.version, stream.state) for s, stream in replayed.items()}
+
+    async def execute(self, decider: Decider[S, C, E], requests: Sequence[Request[C]]) -> list[Outcome[S]]:
+        """One outcome per request, in their order. Does not raise for the database: that is the outcome UNKNOWN."""
+        answers: dict[int, Outcome[S]] = {}
+        digests = [self._digest(r.command) for r in requests]
+        losses = [0] * len(requests)
+        # Position -> the slot of its last write that got no answer. Until that slot is seen taken the write may
+        # still land, so "refused" or "unchanged" would not be the truth yet.
+        unsure: dict[int, int] = {}
+        todo = list(range(len(requests)))
+        while todo:
+            try:
+                appends = await self._store.load(list(dict.fromkeys(requests[i].stream for i in todo)))
+            except StoreUnavailable:
+                answers.update({i: Outcome(Status.UNKNOWN, requests[i].stream, 0) for i in todo})
+                break
+            round_: list[_Stream[S]] = []
+            for name, members in _by_stream(requests, todo).items():
+                stream = _replay(decider, appends.get(name, []))
+                self._decide(decider, stream, [(i, requests[i], digests[i]) for i in members], unsure, losses)
+                if stream.new_events:
+                    round_.append(stream)
+                else:
+                    answers.update(stream.answers)
+            await self._append(requests, round_, answers, losses, unsure)
+            for i in [i for i in todo if i not in answers and losses[i] >= self._limits.attempts]:
+                name = requests[i].stream
+                found = appends.get(name)
+                status = Status.UNKNOWN if i in unsure else Status.ABORTED
+                answers[i] = Outcome(status, name, found[-1].last if found else 0)
+            todo = [i for i in todo if i not in answers]
+            if todo and (worst := max(losses[i] for i in todo)):
+                await self._pause(worst)
+        return [answers[i] for i in range(len(requests))]
+
+    def _decide(
+        self,
+        decider: Decider[S, C, E],
+        stream: _Stream[S],
+        members: Sequence[tuple[int, Request[C], str]],
+        unsure: dict[int, int],
+        losses: Sequence[int],
+    ) -> None:
+        """Decides one stream's commands in order, each on the state its predecessors left."""
+        for i, request, digest in members:
+            step = stream.steps.get(request.id)
+            if step is not None:
+                # After a lost or unanswered write of our own, finding the step is the first answer, not a replay.
+                first_answer = losses[i] and step.last <= stream.stored
+                same = Status.ACCEPTED if first_answer else Status.REPLAYED
+                status = same if step.digest == digest else Status.CONFLICT
+                stream.answers[i] = Outcome(status, request.stream, step.last, stream.state)
+                continue
+            open_slot = unsure.get(i, 0) > stream.stored
+            if request.expected is not None and request.expected != stream.version:
+                status, decision = Status.DROPPED, None
+            else:
+                decision = self._checked(decider, decider.decide(request.command, stream.state, request.now))
+                status = Status.REFUSED if isinstance(decision, Refusal) else Status.UNCHANGED
+            if not decision or isinstance(decision, Refusal):
+                status = Status.UNKNOWN if open_slot else status
+                refusal = decision if isinstance(decision, Refusal) and not open_slot else None
+                stream.answers[i] = Outcome(status, request.stream, stream.version, stream.state, refusal)
+                continue
+            size = sum(size for _, _, size in decision)
+            if stream.new_events and stream.size + size > self._limits.append_bytes:
+                return  # the append is full: this command and what follows it wait for the next round
+            first = stream.version + 1
+            for event, stored, _ in decision:
+                stream.version += 1
+                stream.state = decider.evolve(stream.state, event, stream.version)
+                stream.new_events.append(stored)
+            stream.size += size
+            step = Step(
+                request.id, digest, request.actor, request.correlation, request.causation, request.traceparent,
+                first, stream.version,
+            )  # fmt: skip
+            stream.steps[request.id] = step
+            stream.new_steps.append(step)
+            stream.answers[i] = Outcome(Status.ACCEPTED, request.stream, stream.version, stream.state)
+
+    def _checked(
+        self, decider: Decider[S, C, E], decision: Sequence[E] | Refusal
+    ) -> list[tuple[E, StoredEvent, int]] | Refusal:
+        """The events with their stored form and size, or the refusal of one too large to publish."""
+        if isinstance(decision, Refusal):
+            return decision
+        checked = []
+        for event in decision:
+            stored = decider.codec.encode(event)
+            size = len(json.dumps(stored.data))
+            if size > self._limits.event_bytes:
+                limit = self._limits.event_bytes
+                return Refusal(
+                    "event-too-large", f"{size} bytes would be stored; the limit is {limit}: send less at once"
+                )
+            checked.append((event, stored, size))
+        return checked
+
+    async def _append(
+        self,
+        requests: Sequence[Request[C]],
+        round_: Sequence[_Stream[S]],
+        answers: dict[int, Outcome[S]],
+        losses: list[int],
+        unsure: dict[int, int],
+    ) -> None:
+        """Inserts one append per stream; answers what is now true, counts what was lost."""
+        appends = []
+        for stream in round_:
+            accepted = [i for i, o in stream.answers.items() if o.status is Status.ACCEPTED]
+            now = max(requests[i].now for i in accepted)
+            # Never earlier than its predecessor, whatever the clocks of two processes say.
+            recorded = max(now, stream.recorded or now)
+            name = requests[accepted[0]].stream
+            appends.append(Append(name, stream.stored + 1, tuple(stream.new_steps), tuple(stream.new_events), recorded))
+        if not appends:
+            return
+        inserted = await self._store.insert(appends)
+        grown = []
+        for stream, append, result in zip(round_, appends, inserted, strict=True):
+            if result is Insert.STORED:
+                answers.update(stream.answers)
+                grown.append(append.stream)
+                continue
+            mine = {step.id for step in append.steps}
+            for i in stream.answers:
+                losses[i] += 1
+                if result is Insert.UNKNOWN and requests[i].id in mine:
+                    unsure[i] = append.first
+        if grown:
+            self._stored(grown)
+
+    def _digest(self, command: Command) -> str:
+        canonical = json.dumps(command.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = f"{type(command).__name__}:{canonical}".encode()
+        return hmac.new(self._digest_key, text, hashlib.sha256).hexdigest()
+
+
+def _replay(decider: Decider[S, C, E], appends: Sequence[Append]) -> _Stream[S]:
+    state, version = decider.initial, 0
+    steps: dict[str, Step] = {}
+    for append in appends:
+        for stored in append.events:
+            version += 1
+            state = decider.evolve(state, decider.codec.decode(stored), version)  # type: ignore[arg-type]
+        steps.update({step.id: step for step in append.steps})
+    return _Stream(version, version, state, steps, appends[-1].recorded if appends else None)
+
+
+def _by_stream(requests: Sequence[Request[C]], todo: Sequence[int]) -> dict[str, list[int]]:
+    grouped: dict[str, list[int]] = {}
+    for i in todo:
+        grouped.setdefault(requests[i].stream, []).append(i)
+    return grouped

@@ -1,0 +1,100 @@
+"""The loops that keep a service moving: each repeats one kernel step, woken in process, polling as a fallback.
+
+A loop survives what passes (a database or broker that is away) with back-off and says so through `report`; it ends,
+by raising, on what does not (poison, a gap, another epoch, a bug).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from eventcore.deliver import OwnFold, Publisher, Undelivered
+from eventcore.evaluate import Evaluator
+from eventcore.store import StoreUnavailable
+
+HINTS_MAX = 10_000
+BACKOFF_FIRST_SECONDS = 0.05
+BACKOFF_LAST_SECONDS = 5.0
+
+Report = Callable[[str | None], None]
+"""Told why a loop is held up (None: it moves)."""
+
+
+@dataclass
+class Wake:
+    """Wakes a loop, with the streams it should look at first. Beyond HINTS_MAX it looks at everything anyway."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    streams: dict[str, None] = field(default_factory=dict)
+
+    def __call__(self, streams: Sequence[str] = ()) -> None:
+        if len(self.streams) < HINTS_MAX:
+            self.streams.update(dict.fromkeys(streams))
+        self.event.set()
+
+    def take(self, limit: int) -> list[str]:
+        taken = list(self.streams)[:limit]
+        for stream in taken:
+            del self.streams[stream]
+        return taken
+
+    async def wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.event.wait()
+        except TimeoutError:
+            pass
+        self.event.clear()
+
+
+async def _repeat(step: Callable[[], Awaitable[bool]], wake: Wake, poll_seconds: float, report: Report) -> None:
+    """Repeats `step` while it says there was work, else waits to be woken."""
+    backoff = BACKOFF_FIRST_SECONDS
+    while True:
+        try:
+            busy = await step()
+        except (StoreUnavailable, Undelivered) as error:
+            report(str(error))
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
+            continue
+        report(None)
+        backoff = BACKOFF_FIRST_SECONDS
+        if not busy:
+            await wake.wait(poll_seconds)
+
+
+async def deliver_forever(
+    work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, hints_max: int = 50
+) -> None:
+    """Delivers what was just stored first, and everything else in turn."""
+    turn = False
+
+    async def step() -> bool:
+        nonlocal turn
+        # Every other step looks at everything: under a constant stream of hints nothing else may starve.
+        hints = wake.take(hints_max) if not turn else []
+        done = await work.step(hints)
+        turn = not turn
+        return bool(done or hints or wake.streams or turn)
+
+    await _repeat(step, wake, poll_seconds, report)
+
+
+async def evaluate_forever(evaluator: Evaluator, wake: Wake, *, poll_seconds: float = 1.0, report: Report) -> None:
+    """Evaluates what is dirty or due; what ended unknown is looked at again after a pause."""
+    backoff = BACKOFF_FIRST_SECONDS
+
+    async def step() -> bool:
+        nonlocal backoff
+        look = await evaluator.look()
+        if look.unsettled:
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
+        else:
+            backoff = BACKOFF_FIRST_SECONDS
+        return look.evaluated > 0
+
+    await _repeat(step, wake, poll_seconds, report)

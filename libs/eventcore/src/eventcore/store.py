@@ -1,0 +1,194 @@
+"""What the kernel asks of a database, and the shapes it keeps there.
+
+Two implementations pass one contract suite (`tests/store_contract.py`): `memory.py` and `mongo.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal, Protocol
+
+from eventcore.event import StoredEvent
+
+Mark = Literal["unfolded", "unpublished"]
+
+
+class StoreUnavailable(Exception):
+    """The database did not answer. What was asked may or may not have happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one command added to an append: events `first`..`last`, decided for `actor`."""
+
+    id: str
+    digest: str
+    actor: str
+    correlation: str
+    causation: str
+    traceparent: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One document: the events `first`..`last` of `stream`, stored whole or not at all.
+
+    Its id `<stream>@<first>` is the optimistic lock: the second writer of a slot is refused.
+    """
+
+    stream: str
+    first: int
+    steps: tuple[Step, ...]
+    events: tuple[StoredEvent, ...]
+    recorded: datetime
+
+    @property
+    def id(self) -> str:
+        return f"{self.stream}@{self.first}"
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.events) - 1
+
+
+class Insert(Enum):
+    STORED = "stored"
+    TAKEN = "taken"  # another append holds this slot
+    UNKNOWN = "unknown"  # no answer: it may be stored, may land later, or never
+
+
+class AppendStore(Protocol):
+    """The log. Reads see only what a majority holds (else a failover could roll back what was published)."""
+
+    @property
+    def epoch(self) -> str:
+        """Random at the store's creation; a log from another epoch is another history."""
+        ...
+
+    async def load(self, streams: Sequence[str]) -> dict[str, list[Append]]:
+        """Every append of each stream, in order of `first`; an unknown stream gives no entry."""
+        ...
+
+    async def insert(self, appends: Sequence[Append]) -> list[Insert]:
+        """All at once, unordered; one answer each. Marks them unfolded and unpublished. Does not raise."""
+        ...
+
+    async def pending(
+        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
+    ) -> list[Append]:
+        """Marked appends in order of (stream, first), of streams beyond `after`, or of `streams` only.
+
+        This order matters: it alone guarantees that an append is never seen without its marked predecessors,
+        even while others insert during the scan.
+        """
+        ...
+
+    async def clear(self, mark: Mark, appends: Sequence[Append]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A view document as stored: the fold of versions 1..`version` of one stream."""
+
+    version: int
+    body: Mapping[str, Any] | None
+
+
+ABSENT = Versioned(0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Replace the document of `stream` if its version is still `seen`."""
+
+    stream: str
+    seen: int
+    version: int
+    body: Mapping[str, Any] | None
+
+
+class ViewStore(Protocol):
+    async def load(self, view: str, streams: Sequence[str]) -> dict[str, Versioned]:
+        """The documents of these streams, from the primary; absent ones give no entry."""
+        ...
+
+    async def write(self, view: str, writes: Sequence[Write]) -> list[bool]:
+        """Guarded by each document's version; False where the guard missed. Raises StoreUnavailable."""
+        ...
+
+    async def find(
+        self,
+        view: str,
+        where: Mapping[str, Any],
+        *,
+        after: str = "",
+        limit: int,
+    ) -> list[tuple[str, Versioned]]:
+        """Documents whose fields equal `where` (dotted paths; a list value means "any of these"; an array field
+        matches when it contains the value), in order of stream, of streams beyond `after`, at most `limit`."""
+        ...
+
+    async def bind_epoch(self, source: str, epoch: str) -> str:
+        """Remembers the first epoch seen of a source and gives back the remembered one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an evaluation last found: `basis` says on which version of which stream."""
+
+    revision: int
+    dirty: bool
+    evaluate_at: datetime | None
+    basis: Mapping[str, int]
+    result: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A result to write if the target's revision is still `revision`."""
+
+    target: str
+    revision: int
+    result: Mapping[str, Any]
+    basis: Mapping[str, int]
+    evaluate_at: datetime | None
+
+
+class TargetStore(Protocol):
+    async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
+        """dirty, and revision + 1, creating what is missing."""
+        ...
+
+    async def due(self, evaluation: str, now: datetime, *, limit: int) -> dict[str, int]:
+        """Targets that are dirty or whose `evaluate_at` has come, with their revisions."""
+        ...
+
+    async def finish(self, evaluation: str, findings: Sequence[Finding]) -> list[bool]:
+        """Guarded by the revision, which it increments; clears dirty. False where the guard missed."""
+        ...
+
+    async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]: ...
+
+
+class KeyStore(Protocol):
+    """Wrapped keys, one a person; a tombstone is for ever."""
+
+    async def key(self, person: str) -> bytes | None:
+        """The wrapped key. Raises KeyErased where a tombstone stands; None where there never was one."""
+        ...
+
+    async def create_key(self, person: str, wrapped: bytes) -> bytes:
+        """Stores it unless one is there, and gives back what is stored. Raises KeyErased at a tombstone."""
+        ...
+
+    async def destroy_key(self, person: str, at: datetime) -> None: ...
+
+
+class KeyErased(Exception):
+    """The person was erased: there is no key and never will be one."""
