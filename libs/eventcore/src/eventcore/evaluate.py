@@ -109,7 +109,7 @@ class Marker:
         evaluations: Sequence[Evaluation],
         views: ViewStore,
         targets: TargetStore,
-        marked: Callable[[], None] = lambda: None,
+        marked: Callable[[str], None] = lambda _evaluation: None,
     ) -> None:
         self._evaluations = evaluations
         self._reader = Reader(views)
@@ -125,7 +125,7 @@ class Marker:
             targets = sorted(await dependants(self._reader, known))
             if targets:
                 await self._targets.mark(evaluation.name, targets)
-                self._marked()
+                self._marked(evaluation.name)
 
 
 @dataclass

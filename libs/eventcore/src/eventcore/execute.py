@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event, StoredEvent
 from eventcore.outcome import Outcome, Status
-from eventcore.store import Append, AppendStore, Insert, Step, StoreUnavailable
+from eventcore.store import Append, AppendStore, Insert, Mark, Step, StoreUnavailable
 
 S = TypeVar("S")
 C = TypeVar("C", bound=Command)
@@ -89,6 +89,10 @@ class Executor:
         self._limits = limits
         self._pause = pause
         self._stored = stored
+
+    def rehearsing(self) -> Executor:
+        """An executor that answers as this one would and stores nothing."""
+        return Executor(Rehearsal(self._store), self._digest_key, limits=self._limits)
 
     async def states(self, decider: Decider[S, C, E], streams: Sequence[str]) -> dict[str, tuple[int, S]]:
         """Version and state of each stream, in one read (0 and the initial state where there is none).
@@ -254,3 +258,33 @@ def _by_stream(requests: Sequence[Request[C]], todo: Sequence[int]) -> dict[str,
     for i in todo:
         grouped.setdefault(requests[i].stream, []).append(i)
     return grouped
+
+
+class Rehearsal:
+    """An AppendStore that stores nothing: it answers as if, on top of the real one. For dry runs."""
+
+    def __init__(self, store: AppendStore) -> None:
+        self._store = store
+        self._imagined: dict[str, list[Append]] = {}
+
+    @property
+    def epoch(self) -> str:
+        return self._store.epoch
+
+    async def load(self, streams: Sequence[str]) -> dict[str, list[Append]]:
+        stored = await self._store.load(streams)
+        both = {s: stored.get(s, []) + self._imagined.get(s, []) for s in streams}
+        return {s: appends for s, appends in both.items() if appends}
+
+    async def insert(self, appends: Sequence[Append]) -> list[Insert]:
+        for append in appends:
+            self._imagined.setdefault(append.stream, []).append(append)
+        return [Insert.STORED] * len(appends)
+
+    async def pending(
+        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
+    ) -> list[Append]:
+        return []
+
+    async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
+        return None

@@ -1,0 +1,149 @@
+"""What application code gets from the kernel: decide commands, read views, wait for what was just written."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from credence.common.v1 import outcome_pb2
+from eventcore import token as tokens
+from eventcore.decider import Command, Decider, Refusal
+from eventcore.evaluate import Evaluation, Reader
+from eventcore.event import Event
+from eventcore.execute import Executor, Request
+from eventcore.fold import View
+from eventcore.outcome import Outcome, Status
+from eventcore.personal import Keyring
+from eventcore.store import TargetStore, ViewStore
+from servicekit.batches import batch_response, decided
+from servicekit.call import current_call
+from servicekit.errors import InvalidArgument, Unavailable
+from servicekit.telemetry import traceparent
+
+S = TypeVar("S")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+
+COMMAND_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+# A query that waits for a token keeps this much of its deadline for its own answer.
+ANSWER_SECONDS = 0.25
+LOOK_AGAIN_SECONDS = (0.01, 0.1)
+
+NOT_FOUND = Refusal("not-found", "there is no such object, or it is not yours: look at the ids")
+_STORED = frozenset({Status.ACCEPTED, Status.REPLAYED, Status.UNCHANGED})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One service's kernel, as its application and api layers see it."""
+
+    executor: Executor
+    views: ViewStore
+    targets: TargetStore
+    keyring: Keyring
+    clock: Callable[[], datetime]
+
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.views)
+
+    def request(self, stream: str, command: C, command_id: str = "", *, expected: int | None = None) -> Request[C]:
+        """A command of the call being served. Without an id it gets one from its content: the same again is a repeat.
+
+        Raises InvalidArgument for an id that is not 1 to 128 characters of A-Z a-z 0-9 . _ : @ -
+        """
+        if command_id and not COMMAND_ID.fullmatch(command_id):
+            raise InvalidArgument([("command_id", "must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")])
+        call = current_call()
+        return Request(
+            stream,
+            command_id or content_id(command),
+            command,
+            actor=call.principal.subject,
+            now=self.clock(),
+            expected=expected,
+            correlation=call.request_id,
+            traceparent=traceparent(),
+        )
+
+    async def execute(
+        self, decider: Decider[S, C, E], rows: Sequence[Request[C] | Refusal], *, dry_run: bool = False
+    ) -> list[Outcome[S]]:
+        """One outcome per row, in order; a row that is a Refusal already is answered with it."""
+        executor = self.executor.rehearsing() if dry_run else self.executor
+        requests = [(i, row) for i, row in enumerate(rows) if not isinstance(row, Refusal)]
+        outcomes = await executor.execute(decider, [request for _, request in requests]) if requests else []
+        answered = {i: outcome for (i, _), outcome in zip(requests, outcomes, strict=True)}
+        return [
+            Outcome(Status.REFUSED, "", 0, None, row) if isinstance(row, Refusal) else answered[i]
+            for i, row in enumerate(rows)
+        ]
+
+    async def caught_up(
+        self,
+        token: str,
+        *,
+        views: Sequence[View[Any]] = (),
+        results: Sequence[tuple[Evaluation, str]] = (),
+    ) -> None:
+        """Waits, within the call's deadline, until `views` have folded what `token` names and the results, each an
+        evaluation and a target, rest on it.
+
+        Raises InvalidArgument for a token that is none, Unavailable when the deadline comes first.
+        """
+        try:
+            versions = tokens.decode(token)
+        except tokens.BadToken as error:
+            raise InvalidArgument([("token", str(error))]) from error
+        if not versions:
+            return
+
+        async def met() -> bool:
+            if not await tokens.folded(self.views, views, versions):
+                return False
+            for evaluation, target in results:
+                if not await tokens.evaluated(self.targets, evaluation, target, versions):
+                    return False
+            return True
+
+        wait = LOOK_AGAIN_SECONDS[0]
+
+        async def pause() -> bool:
+            nonlocal wait
+            if current_call().remaining_seconds() < ANSWER_SECONDS + wait:
+                return False
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, LOOK_AGAIN_SECONDS[1])
+            return True
+
+        if not await tokens.until(met, pause):
+            raise Unavailable(
+                "what the token names has not arrived here yet: ask again, with a longer deadline if this goes on",
+                reason="not-caught-up",
+            )
+
+
+def content_id(command: Command) -> str:
+    """A command id from the command's own content."""
+    text = json.dumps(command.model_dump(mode="json"), sort_keys=True)
+    return "content-" + hashlib.sha256(f"{type(command).__name__}:{text}".encode()).hexdigest()[:40]
+
+
+def token_of(outcomes: Sequence[Outcome[Any]]) -> str:
+    """The token of a batch: one version per stream that holds what the rows wished for."""
+    versions: dict[str, int] = {}
+    for outcome in outcomes:
+        if outcome.status in _STORED and outcome.version:
+            versions[outcome.stream] = max(outcome.version, versions.get(outcome.stream, 0))
+    return tokens.encode(versions)
+
+
+def answer(outcomes: Sequence[Outcome[Any]]) -> outcome_pb2.BatchResponse:
+    """The BatchResponse of a batch."""
+    return batch_response([decided(i, outcome) for i, outcome in enumerate(outcomes)], token_of(outcomes))

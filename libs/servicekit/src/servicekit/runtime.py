@@ -1,0 +1,181 @@
+"""Wires one service to the kernel: its streams, views, evaluations and subscriptions, over MongoDB and Kafka.
+
+A service's `main.py` says what it is made of (`Parts`); everything that is the same in every service is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+
+from eventcore.consume import Consumer
+from eventcore.decider import Decider
+from eventcore.deliver import OwnFold, Publisher
+from eventcore.evaluate import Evaluation, Evaluator, Marker
+from eventcore.event import Recorded, UnknownEventType
+from eventcore.execute import Executor
+from eventcore.fold import Folder, View
+from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
+from eventcore.loops import Wake, deliver_forever, evaluate_forever
+from eventcore.mongo import MongoStores
+from eventcore.personal import Keyring
+from eventcore.record import PublicEvent
+from servicekit.health import Health
+from servicekit.kernel import Kernel
+from servicekit.process import Background, Dependency, Kit, Service
+from servicekit.settings import ServiceSettings
+
+LOST_RACE_PAUSE_SECONDS = 0.005
+
+_log = structlog.get_logger("servicekit.runtime")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of.
+
+    `public` gives the message others may see of a stored event (None: they see only that a version passed);
+    `listens_to` maps each foreign topic to the module of messages that may come on it; `register` adds the gRPC
+    servicers.
+    """
+
+    name: str
+    topic: str
+    deciders: Sequence[Decider[Any, Any, Any]]
+    views: Sequence[View[Any]]
+    public: Callable[[Recorded[Any]], Message | None]
+    register: Callable[[Kernel, grpc.aio.Server], None]
+    evaluations: Sequence[Evaluation] = ()
+    listens_to: dict[str, ModuleType] = field(default_factory=dict)
+
+
+def now() -> datetime:
+    """The service's clock: UTC, to the millisecond that MongoDB keeps."""
+    instant = datetime.now(UTC)
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def parser(modules: Iterable[ModuleType]) -> Callable[[str, bytes], Message]:
+    """Reads a public event by its message's full name. The parser raises UnknownEventType and DecodeError."""
+    classes: dict[str, type[Message]] = {}
+    for module in modules:
+        for descriptor in module.DESCRIPTOR.message_types_by_name.values():
+            classes[descriptor.full_name] = getattr(module, descriptor.name)
+
+    def parse(name: str, data: bytes) -> Message:
+        try:
+            return classes[name].FromString(data)
+        except KeyError:
+            raise UnknownEventType(f"{name} is not known to this release") from None
+
+    return parse
+
+
+def published(public: Callable[[Recorded[Any]], Message | None]) -> Callable[[Recorded[Any]], PublicEvent | None]:
+    """`public`, serialised."""
+
+    def to_wire(event: Recorded[Any]) -> PublicEvent | None:
+        message = public(event)
+        return None if message is None else PublicEvent(message.DESCRIPTOR.full_name, message.SerializeToString())
+
+    return to_wire
+
+
+async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service:
+    """The service as a process runs it."""
+    stores = MongoStores(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    wake_fold, wake_publish = Wake(), Wake()
+    wake_evaluate = {e.name: Wake() for e in parts.evaluations}
+
+    def stored(streams: Sequence[str]) -> None:
+        wake_fold(streams)
+        wake_publish(streams)
+
+    def marked(evaluation: str) -> None:
+        wake_evaluate[evaluation]()
+
+    async def pause(attempt: int) -> None:
+        await asyncio.sleep(LOST_RACE_PAUSE_SECONDS * attempt)
+
+    executor = Executor(stores.appends, settings.digest_key, pause=pause, stored=stored)
+    marker = Marker(parts.evaluations, stores.views, stores.targets, marked)
+    deciders = {d.category: d for d in parts.deciders}
+    own = Folder([v for v in parts.views if v.category in deciders], stores.views, marker)
+    foreign = Folder([v for v in parts.views if v.category not in deciders], stores.views, marker)
+    bus = KafkaBus(settings.kafka_bootstrap, client_id=parts.name)
+    fold = OwnFold(stores.appends, deciders, own)
+    publish = Publisher(
+        stores.appends, deciders, published(parts.public), bus, topic=parts.topic, source=f"credence/{parts.name}"
+    )
+    kernel = Kernel(
+        executor, stores.views, stores.targets, Keyring(stores.keys, settings.master_key, time.monotonic), now
+    )
+
+    background = [
+        Background("fold", lambda: deliver_forever(fold, wake_fold, report=_report(kit.health, "fold"))),
+        Background("publish", lambda: deliver_forever(publish, wake_publish, report=_report(kit.health, "publish"))),
+    ]
+    for evaluation in parts.evaluations:
+        evaluator = Evaluator(
+            evaluation, stores.views, stores.targets, executor, now, actor=f"{parts.name}/{evaluation.name}"
+        )
+        background.append(_evaluating(evaluation.name, evaluator, wake_evaluate[evaluation.name], kit.health))
+    if parts.listens_to:
+        consumer = Consumer(foreign, stores.views, parser(parts.listens_to.values()))
+        source = KafkaSource(
+            settings.kafka_bootstrap,
+            topics=tuple(parts.listens_to),
+            group=f"{parts.name}.facts",
+            handle=consumer.handle,
+            report=_report(kit.health, "consume"),
+        )
+        background.append(Background("consume", source.run, stop=source.stop))
+
+    async def prepare() -> None:
+        await stores.prepare(parts.views, [e.name for e in parts.evaluations])
+
+    return Service(
+        register=lambda server: parts.register(kernel, server),
+        dependencies=(
+            Dependency("mongo", stores.ping),
+            Dependency(
+                "kafka",
+                lambda: probe_kafka(settings.kafka_bootstrap, (parts.topic, *parts.listens_to)),
+                essential=False,
+            ),
+        ),
+        prepare=prepare,
+        background=tuple(background),
+        close=(bus.close, stores.close),
+    )
+
+
+def _evaluating(name: str, evaluator: Evaluator, wake: Wake, health: Health) -> Background:
+    label = f"evaluate-{name}"
+    return Background(label, lambda: evaluate_forever(evaluator, wake, report=_report(health, label)))
+
+
+def _report(health: Health, name: str) -> Callable[[str | None], None]:
+    """Turns a loop's report into its check: held up is degraded, and it is said once, not on every try."""
+    last: list[str | None] = [None]
+
+    def report(problem: str | None) -> None:
+        check = health.check(name)
+        if problem is None:
+            check.ok()
+        else:
+            check.degraded(problem)
+        if problem != last[0]:
+            last[0] = problem
+            _log.warning("held-up" if problem else "moving-again", loop=name, problem=problem)
+
+    return report
