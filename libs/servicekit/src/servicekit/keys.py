@@ -1,0 +1,139 @@
+"""The issuer's public keys (JWKS, RFC 7517), from a file or a URL: cached, refreshed, never waited for without need."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+ALGORITHMS = frozenset({"EdDSA", "ES256", "RS256"})
+RSA_BITS_MIN = 2048
+FETCH_TIMEOUT_SECONDS = 5.0
+FILE_BYTES_MAX = 1_000_000
+DEVELOPMENT_PREFIX = "dev-"
+
+_log = structlog.get_logger("servicekit.keys")
+
+
+class KeysUnavailable(Exception):
+    """The keys cannot be read; the message says from where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A public key with the one algorithm it may verify."""
+
+    jwk: jwt.PyJWK
+    algorithm: str
+    development: bool
+
+
+def _signing_key(raw: Any) -> tuple[str, SigningKey] | None:
+    """A usable verification key; None for what else a JWKS may rightly hold (encryption keys, other kinds)."""
+    if not isinstance(raw, dict) or raw.get("use", "sig") != "sig":
+        return None
+    kid = raw.get("kid")
+    # Symmetric keys never verify here: whoever can check such a token can also forge it.
+    if not isinstance(kid, str) or not kid or raw.get("kty") not in {"OKP", "EC", "RSA"}:
+        return None
+    try:
+        jwk = jwt.PyJWK(raw)
+    except jwt.PyJWTError:
+        return None
+    if jwk.algorithm_name not in ALGORITHMS:
+        return None
+    if isinstance(jwk.key, RSAPublicKey) and jwk.key.key_size < RSA_BITS_MIN:
+        return None
+    development = kid.startswith(DEVELOPMENT_PREFIX) or raw.get("use_profile") == "development"
+    return kid, SigningKey(jwk, jwk.algorithm_name, development)
+
+
+def _read(source: str) -> dict[str, SigningKey]:
+    """Reads and parses the JWKS; blocking, for a thread."""
+    try:
+        if source.startswith(("https://", "http://")):
+            client = jwt.PyJWKClient(source, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
+            document = client.fetch_data()
+        else:
+            with Path(source).open("rb") as file:
+                document = json.loads(file.read(FILE_BYTES_MAX))
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        raise KeysUnavailable(f"the signing keys at {source} cannot be read: {error}") from error
+    listed = document.get("keys") if isinstance(document, dict) else None
+    keys = dict(found for raw in listed if (found := _signing_key(raw))) if isinstance(listed, list) else {}
+    if not keys:
+        raise KeysUnavailable(
+            f"{source} holds no usable signing key: a JWKS with an Ed25519, P-256 or RSA key is needed"
+        )
+    return keys
+
+
+class SigningKeys:
+    """The keys by `kid`.
+
+    A known key answers at once; past `max_age_seconds` it also starts a refresh, so that a withdrawn key goes, and
+    past `keep_seconds` without a successful one it is no longer trusted. An unknown kid waits for one refresh; no
+    two refreshes start within `cooldown_seconds`, so invented kids cannot make us hammer the issuer.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        max_age_seconds: float = 300,
+        keep_seconds: float = 3600,
+        cooldown_seconds: float = 5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._max_age = max_age_seconds
+        self._keep = keep_seconds
+        self._cooldown = cooldown_seconds
+        self._clock = clock
+        self._keys: dict[str, SigningKey] = {}
+        self._loaded = float("-inf")
+        self._tried = float("-inf")
+        self._refresh: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Reads the keys now. Raises KeysUnavailable."""
+        self._tried = self._clock()
+        self._keys = await asyncio.to_thread(_read, self._source)
+        self._loaded = self._clock()
+
+    async def find(self, kid: str) -> SigningKey | None:
+        """The key with this id, or None when the issuer has none such. Raises KeysUnavailable."""
+        age = self._clock() - self._loaded
+        if age <= self._keep and (key := self._keys.get(kid)):
+            if age > self._max_age:
+                self._start_refresh()
+            return key
+        refresh = self._start_refresh()
+        if refresh is not None:
+            # Shielded: one caller that hangs up must not cancel the refresh the others wait for.
+            await asyncio.shield(refresh)
+        if self._clock() - self._loaded > self._keep:
+            raise KeysUnavailable(f"the signing keys at {self._source} have not been readable for too long")
+        return self._keys.get(kid)
+
+    def _start_refresh(self) -> asyncio.Task[None] | None:
+        if self._refresh is not None and not self._refresh.done():
+            return self._refresh
+        if self._clock() - self._tried < self._cooldown:
+            return None
+        self._refresh = asyncio.create_task(self._refresh_quietly(), name="signing-keys")
+        return self._refresh
+
+    async def _refresh_quietly(self) -> None:
+        try:
+            await self.load()
+        except KeysUnavailable as error:
+            _log.warning("signing-keys-unreadable", detail=str(error))

@@ -1,0 +1,136 @@
+"""Collects what is wrong with an input, all of it, so that the sender mends it once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+
+from servicekit.errors import InvalidArgument
+
+ID_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+ID_CHARS_MAX = 64
+
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,6})?")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class Violations:
+    """One input's faults. Each check returns the value, parsed, or None when it noted a violation.
+
+    `items` are (field path, what is wrong and what to do). An optional field is checked only when it is not empty.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[tuple[str, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+    def add(self, field: str, description: str) -> None:
+        """Notes a violation no other method covers."""
+        self.items.append((field, description))
+
+    def id(self, field: str, value: str, *, optional: bool = False) -> str | None:
+        """A Credence id: words of a-z and 0-9 joined by single hyphens, at most 64 characters."""
+        if self._absent(field, value, optional):
+            return None
+        if len(value) > ID_CHARS_MAX or not _ID.fullmatch(value):
+            self.add(field, f"must be words of a-z and 0-9 joined by hyphens, at most {ID_CHARS_MAX} characters")
+            return None
+        return value
+
+    def date(self, field: str, value: str, *, optional: bool = False) -> date | None:
+        """A civil date, ISO 8601: 2026-01-31."""
+        if self._absent(field, value, optional):
+            return None
+        try:
+            if _DATE.fullmatch(value):
+                return date.fromisoformat(value)
+        except ValueError:
+            pass
+        self.add(field, "must be a date that exists, written like 2026-01-31")
+        return None
+
+    def instant(self, field: str, value: str, *, optional: bool = False) -> datetime | None:
+        """An instant with its offset, RFC 3339: 2026-01-31T09:00:00Z."""
+        if self._absent(field, value, optional):
+            return None
+        try:
+            instant = datetime.fromisoformat(value) if len(value) <= 40 else None
+        except ValueError:
+            instant = None
+        if instant is None or instant.tzinfo is None or not _DATE.match(value) or "T" not in value:
+            self.add(field, "must be an instant with its offset, written like 2026-01-31T09:00:00Z")
+            return None
+        return instant
+
+    def decimal(
+        self, field: str, value: str, *, minimum: Decimal | int | None = None, optional: bool = False
+    ) -> Decimal | None:
+        """A plain decimal, up to 12 digits before the point and 6 after; never a float, for credits and fees."""
+        if self._absent(field, value, optional):
+            return None
+        try:
+            number = Decimal(value) if _DECIMAL.fullmatch(value) else None
+        except InvalidOperation:
+            number = None
+        if number is None:
+            self.add(field, "must be a plain decimal, written like 20 or 7.5")
+        elif minimum is not None and number < minimum:
+            self.add(field, f"must be at least {minimum}")
+            return None
+        return number
+
+    def integer(self, field: str, value: int, *, minimum: int, maximum: int) -> int | None:
+        """A whole number within bounds, both included."""
+        if minimum <= value <= maximum:
+            return value
+        self.add(field, f"must be from {minimum} to {maximum}")
+        return None
+
+    def one_of(self, field: str, value: str, allowed: Collection[str], *, optional: bool = False) -> str | None:
+        """One of a closed set of codes."""
+        if self._absent(field, value, optional):
+            return None
+        if value not in allowed:
+            self.add(field, f"must be one of {', '.join(sorted(allowed))}")
+            return None
+        return value
+
+    def enum(self, field: str, value: int, allowed: Collection[int]) -> int | None:
+        """A proto enum value that is stated (not 0) and known."""
+        if value == 0:
+            self.add(field, "is missing: state it")
+            return None
+        if value not in allowed:
+            self.add(field, "is not a value this version knows")
+            return None
+        return value
+
+    def text(self, field: str, value: str, max_len: int, *, optional: bool = False) -> str | None:
+        """Free text of at most `max_len` characters, with no control character but tab and line feed."""
+        if self._absent(field, value.strip(), optional):
+            return None
+        if len(value) > max_len:
+            self.add(field, f"must be at most {max_len} characters, not {len(value)}")
+            return None
+        if _CONTROL.search(value):
+            self.add(field, "must not contain control characters")
+            return None
+        return value
+
+    def raise_if_any(self) -> None:
+        """Raises InvalidArgument with everything noted."""
+        if self.items:
+            raise InvalidArgument(self.items)
+
+    def _absent(self, field: str, value: str, optional: bool) -> bool:
+        if value:
+            return False
+        if not optional:
+            self.add(field, "is missing: state it")
+        return True
