@@ -25,6 +25,7 @@ from servicekit.batches import batch_response, decided
 from servicekit.call import current_call
 from servicekit.errors import InvalidArgument, Unavailable
 from servicekit.telemetry import traceparent
+from servicekit.violations import Violations
 
 S = TypeVar("S")
 C = TypeVar("C", bound=Command)
@@ -36,6 +37,14 @@ ANSWER_SECONDS = 0.25
 LOOK_AGAIN_SECONDS = (0.01, 0.1)
 
 NOT_FOUND = Refusal("not-found", "there is no such object, or it is not yours: look at the ids")
+
+
+def malformed(violations: Violations) -> Refusal:
+    """A row that cannot be understood: refused by itself, with every violated field, so that the others go on."""
+    fields = ", ".join(dict.fromkeys(field for field, _ in violations.items))
+    return Refusal("invalid-argument", f"mend {fields} and send the row again", tuple(violations.items))
+
+
 _STORED = frozenset({Status.ACCEPTED, Status.REPLAYED, Status.UNCHANGED})
 
 
