@@ -1,0 +1,525 @@
+"""Kafka behind the kernel's two needs: a bus that publishes and a source that consumes.
+
+The only module that imports FastStream and aiokafka. Their defaults lose messages, so every option that matters is
+written out here. Three private names of aiokafka 0.14 are used in `_abandon`: nothing public stops a producer that
+retries for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faststream.kafka import KafkaBroker
+from faststream.message import StreamMessage
+from faststream.middlewares import AckPolicy
+
+from eventcore.consume import Received
+from eventcore.loops import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, Report
+from eventcore.record import Record
+from eventcore.store import StoreUnavailable
+
+# The broker's own default (message.max.bytes) is a little above; the largest event is half of it (execute.Limits).
+REQUEST_BYTES_MAX = 1_048_576
+# One partition's records of one request. Above the records one send holds, or each send would wait for the last.
+BATCH_BYTES_MAX = 262_144
+CLOSE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class KafkaAway(Exception):
+    """No broker answered."""
+
+
+class TopicsMissing(Exception):
+    """Kafka is there, the topics are not."""
+
+
+async def probe_kafka(bootstrap: str, topics: Sequence[str], *, seconds: float = 5.0) -> None:
+    """Asks Kafka once for these topics. Raises KafkaAway, or TopicsMissing naming them."""
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, client_id="credence-probe", request_timeout_ms=int(seconds * 1000)
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            await admin.start()
+            found = await admin.list_topics()
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise KafkaAway(f"Kafka does not answer at {bootstrap}: {error!r}") from error
+    finally:
+        await admin.close()
+    missing = sorted(set(topics) - set(found))
+    if missing:
+        raise TopicsMissing(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: run `credence topics create`")
+
+
+class KafkaBus:
+    """The Publisher's bus: one idempotent producer, started by the first send, acknowledged by all replicas in sync.
+
+    `delivery_seconds` bounds a send; what is not acknowledged by then counts as failed, though it may still land.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        client_id: str = "credence",
+        request_seconds: float = 3.0,
+        delivery_seconds: float = 4.0,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._request_ms = int(request_seconds * 1000)
+        self._delivery_seconds = delivery_seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def send(self, records: Sequence[Record]) -> list[bool]:
+        """See `deliver.Bus`. Never raises: whatever aiokafka raises, that record was not acknowledged."""
+        sent: dict[asyncio.Future[Any], int] = {}
+        try:
+            # aiokafka never gives up an idempotent record by itself: this deadline does.
+            async with asyncio.timeout(self._delivery_seconds):
+                producer = await self._started()
+                for i, record in enumerate(records):
+                    if future := await self._enqueue(producer, record):
+                        sent[future] = i
+                if sent:
+                    await asyncio.wait(sent)
+        except Exception as error:  # noqa: BLE001 (the contract: never raises)
+            _log.warning("kafka-send-failed", extra={"error": type(error).__name__})
+        acknowledged = [False] * len(records)
+        for future, i in sent.items():
+            future.add_done_callback(_settled)  # also of those that end later: an exception nobody reads is noise
+            acknowledged[i] = future.done() and not future.cancelled() and future.exception() is None
+        return acknowledged
+
+    async def renew(self) -> None:
+        """See `deliver.Bus`. What is on the wire may still land: a repetition, since it is sent again first."""
+        async with self._starting:
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                await _abandon(producer)
+
+    async def close(self) -> None:
+        await self.renew()
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    client_id=self._client_id,
+                    acks="all",
+                    enable_idempotence=True,
+                    # Bounds one try and the enqueueing; also how long the broker may wait for its replicas.
+                    request_timeout_ms=self._request_ms,
+                    max_request_size=REQUEST_BYTES_MAX,
+                    max_batch_size=BATCH_BYTES_MAX,
+                    # All of one send are enqueued before the sender runs, so they travel together without waiting.
+                    linger_ms=0,
+                    compression_type=None,
+                    retry_backoff_ms=100,
+                    metadata_max_age_ms=60_000,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _abandon(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _enqueue(self, producer: AIOKafkaProducer, record: Record) -> asyncio.Future[Any] | None:
+        try:
+            future: asyncio.Future[Any] = await producer.send(
+                record.topic,
+                value=record.value,
+                key=record.key.encode(),  # the default partitioner: murmur2 of the key, as every other Kafka client
+                headers=[(name, text.encode()) for name, text in record.headers.items()],
+            )
+        except KafkaError as error:
+            _log.warning(
+                "kafka-record-refused", extra={"ce_id": record.headers.get("ce_id"), "error": type(error).__name__}
+            )
+            return None
+        return future
+
+
+def _settled(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Closes a producer without delivering what it still holds.
+
+    `stop()` flushes: with the broker away it waits for ever, and on its return it would send what was given up.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await producer._sender.close()
+    except Exception as error:  # noqa: BLE001 (it is thrown away, whatever it died of)
+        _log.info("kafka-producer-abandoned", extra={"error": type(error).__name__})
+    producer._closed = True
+    await producer.client.close()
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Limits of one consumer.
+
+    `attempt_seconds` bounds one handling of a batch. A watchdog on `polled` must allow for it.
+    `session_timeout_ms` is how soon a dead process' partitions move on; a paused one finds them gone, harmlessly.
+    `max_poll_interval_ms` is how long one batch may be retried before the group gives its partitions to another:
+    well above the longest outage of a store.
+    """
+
+    max_records: int = 500
+    batch_timeout_ms: int = 50
+    attempt_seconds: float = 30.0
+    drain_seconds: float = 10.0
+    start_seconds: float = 30.0
+    look_seconds: float = 0.5
+    session_timeout_ms: int = 10_000
+    heartbeat_interval_ms: int = 300
+    rebalance_timeout_ms: int = 10_000
+    max_poll_interval_ms: int = 300_000
+    # Above rebalance_timeout_ms: the broker answers a join only when the whole group has joined.
+    request_timeout_ms: int = 15_000
+    fetch_max_wait_ms: int = 500
+    fetch_max_bytes: int = 16 * 1024 * 1024
+    # Above REQUEST_BYTES_MAX, or the largest record could never be fetched.
+    max_partition_fetch_bytes: int = 2 * 1024 * 1024
+
+
+class KafkaSource:
+    """Gives a group's records to `handle` in batches, and commits a batch only after it was handled.
+
+    `handle` raises StoreUnavailable to get the same batch again; whatever else it raises ends the source for good,
+    with nothing of the batch committed. `report` is told why a batch is held up (None: it moves).
+
+    `polled` is a sign of life: every assigned partition's fetch was answered by the broker since the last time, or
+    (nothing is assigned) the group's coordinator answered, or a try at a batch ended, also when it failed: then the
+    store is away, which a new process would not mend. It stays silent when the broker is away, when the consumer
+    never rejoined its group, or when fetched records are no longer taken.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        topics: Sequence[str],
+        group: str,
+        handle: Callable[[Sequence[Received]], Awaitable[None]],
+        report: Report,
+        polled: Callable[[], None] = lambda: None,
+        settings: SourceSettings = SourceSettings(),
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._topics = tuple(topics)
+        self._group = group
+        self._handle = handle
+        self._report = report
+        self._polled = polled
+        self._settings = settings
+        self._over = asyncio.Event()
+        self._reason: Exception | None = None
+        self._consumer: Any = None
+        self._joined = False
+        self._next: dict[TopicPartition, int] = {}  # what this assignment has handled: the next offset
+        self._answered = 0  # the oldest answer among the assigned partitions' newest ones
+        self._current = -math.inf  # the monotonic time at which everything published was known to be handled
+        self._newest = ""
+
+    async def run(self) -> None:
+        """Until `stop`, or cancelled: the batch in hand is finished and committed, within `drain_seconds`.
+
+        Raises Poison, Gap, WrongEpoch, or whatever else `handle` raised. Kafka away at the start is waited for.
+        """
+        broker: KafkaBroker | None = None
+        looking: asyncio.Task[None] | None = None
+        try:
+            broker = await self._started()
+            looking = asyncio.create_task(self._look_forever(), name="kafka-look")
+            await self._over.wait()
+        finally:
+            self._over.set()
+            if looking is not None:
+                looking.cancel()
+            if broker is not None:
+                await self._closed(broker)
+        if self._reason is not None:
+            raise self._reason
+
+    async def stop(self) -> None:
+        """Asks `run` to finish."""
+        self._over.set()
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """(topic, partition): records published, as of the last fetch, and not yet handled; the held ones only."""
+        held = {} if self._consumer is None else {tp: self._next.get(tp) for tp in self._consumer.assignment()}
+        return {
+            (tp.topic, tp.partition): max(0, highwater - handled)
+            for tp, handled in held.items()
+            if handled is not None and (highwater := self._consumer.highwater(tp)) is not None
+        }
+
+    @property
+    def newest(self) -> datetime | None:
+        """When the newest event handled here was recorded."""
+        return datetime.fromisoformat(self._newest) if self._newest else None
+
+    def age_seconds(self) -> float:
+        """How old the views may be: seconds since all that was published to the held partitions was known to be
+        handled. Grows while Kafka is away or the consumer is behind; infinite before the first time."""
+        return time.monotonic() - self._current
+
+    # ---- start and end
+
+    async def _started(self) -> KafkaBroker | None:
+        """A broker that has joined the group, however long Kafka is away; None when stopped before."""
+        backoff = BACKOFF_FIRST_SECONDS
+        while not self._over.is_set():
+            broker = self._subscribed()
+            try:
+                async with asyncio.timeout(self._settings.start_seconds):
+                    await broker.start()
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._closed(broker)
+                self._report(f"Kafka does not let {self._group} join: {error!r}")
+                await self._pause(backoff)
+                backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
+            except BaseException:
+                await self._closed(broker)
+                raise
+            else:
+                self._report(None)
+                return broker
+        return None
+
+    def _subscribed(self) -> KafkaBroker:
+        s = self._settings
+        broker = KafkaBroker(
+            self._bootstrap.split(","),
+            client_id=self._group,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            request_timeout_ms=s.request_timeout_ms,
+            retry_backoff_ms=100,
+            metadata_max_age_ms=60_000,
+            graceful_timeout=s.drain_seconds,
+            ack_policy=AckPolicy.MANUAL,
+            apply_types=False,
+            logger=logging.getLogger("faststream.kafka"),
+            log_level=logging.DEBUG,
+        )
+        subscriber = broker.subscriber(
+            *self._topics,
+            group_id=self._group,
+            batch=True,
+            max_records=s.max_records,
+            batch_timeout_ms=s.batch_timeout_ms,
+            # Every other policy commits by itself: before the handler, after its failure, or past it.
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            # The framework's own parser decodes every header as UTF-8; a binary one would drop the whole batch.
+            parser=_untouched,
+            decoder=_raw_records,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            check_crcs=True,
+            session_timeout_ms=s.session_timeout_ms,
+            heartbeat_interval_ms=s.heartbeat_interval_ms,
+            rebalance_timeout_ms=s.rebalance_timeout_ms,
+            max_poll_interval_ms=s.max_poll_interval_ms,
+            fetch_min_bytes=1,
+            fetch_max_wait_ms=s.fetch_max_wait_ms,
+            fetch_max_bytes=s.fetch_max_bytes,
+            max_partition_fetch_bytes=s.max_partition_fetch_bytes,
+            listener=_Listener(self._assigned, self._end),
+        )
+
+        async def take(records: Sequence[Any]) -> None:
+            self._consumer = subscriber.consumer
+            await self._take(records)
+
+        subscriber(take)
+        self._subscriber = subscriber
+        return broker
+
+    async def _closed(self, broker: KafkaBroker) -> None:
+        # Twice: the framework waits for the batch in hand first, then the client leaves its group.
+        try:
+            async with asyncio.timeout(2 * self._settings.drain_seconds):
+                await broker.stop()
+        except Exception as error:  # noqa: BLE001 (the group notices a member that did not say goodbye)
+            _log.warning("kafka-consumer-not-closed", extra={"group": self._group, "error": type(error).__name__})
+
+    def _end(self, error: Exception) -> None:
+        self._reason = self._reason or error
+        self._over.set()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+
+    # ---- one batch
+
+    async def _take(self, records: Sequence[Any]) -> None:
+        """The framework swallows what a handler raises and goes on with the next batch: nothing may be raised here,
+        and once the source is over nothing may be committed."""
+        if self._over.is_set():
+            return
+        began = time.monotonic()
+        handled: dict[TopicPartition, int] = {}
+        for record in reversed(records):
+            tp = TopicPartition(record.topic, record.partition)
+            handled.setdefault(tp, record.offset + 1)
+            self._next[tp] = record.offset
+        batch = [_received(record) for record in records]
+        if not await self._handled(batch):
+            return
+        self._next.update(handled)
+        self._newest = max(self._newest, *(received.headers.get("ce_time", "") for received in batch))
+        # Exactly this batch: the framework's own ack would commit the position of every assigned partition.
+        await self._commit(handled)
+        self._polled()
+        if self._caught_up():
+            self._current = max(self._current, began)
+
+    async def _handled(self, batch: Sequence[Received]) -> bool:
+        """Handles one batch, however long the store is away; False when the source ended instead.
+
+        Heartbeats go on in the background meanwhile, so the group keeps this member and its partitions.
+        """
+        backoff = BACKOFF_FIRST_SECONDS
+        while not self._over.is_set():
+            attempt = asyncio.timeout(self._settings.attempt_seconds)
+            try:
+                async with attempt:
+                    await self._handle(batch)
+            except StoreUnavailable as error:
+                held_up = str(error)
+            except Exception as error:  # noqa: BLE001 (Poison, Gap, WrongEpoch, a bug: none of them passes)
+                if not attempt.expired():
+                    self._end(error)
+                    return False
+                held_up = f"a batch was not handled within {self._settings.attempt_seconds:g} s"
+            else:
+                self._report(None)
+                return True
+            self._report(held_up)
+            self._polled()
+            await self._pause(backoff)
+            backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
+        return False
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        try:
+            # Waits while the coordinator is away: there is nothing to consume then either.
+            await self._consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError):
+            # A rebalance came between: whoever holds the partitions now gets the batch again, harmlessly.
+            _log.info("kafka-commit-too-late", extra={"group": self._group})
+        except KafkaError as error:
+            # Not lost either: the next commit covers it, or the batch comes again.
+            _log.warning("kafka-commit-failed", extra={"group": self._group, "error": type(error).__name__})
+            self._report(f"the offsets of {self._group} are not committed: {error!r}")
+
+    # ---- how it stands
+
+    def _assigned(self, partitions: frozenset[TopicPartition] | None) -> None:
+        self._joined = partitions is not None
+        self._next.clear()
+        self._answered = 0
+
+    async def _look_forever(self) -> None:
+        try:
+            while True:
+                began = time.monotonic()
+                await asyncio.sleep(self._settings.look_seconds)
+                await self._look(began)
+        except Exception as error:  # noqa: BLE001 (a source that cannot be watched must not look well)
+            self._end(error)
+
+    async def _look(self, last_look: float) -> None:
+        self._consumer = consumer = self._subscriber.consumer
+        if consumer is None:
+            return
+        held = consumer.assignment()
+        if not held:
+            if self._joined and await self._coordinator_answers(consumer):
+                self._polled()
+            return
+        answered = min(consumer.last_poll_timestamp(tp) or 0 for tp in held)
+        if not answered or answered == self._answered:
+            return
+        self._answered = answered
+        self._polled()
+        for tp in held:
+            if tp not in self._next:  # nothing came yet, so the position is where this assignment began
+                self._next[tp] = await consumer.position(tp)
+        if self._caught_up():
+            self._current = max(self._current, last_look)
+
+    async def _coordinator_answers(self, consumer: Any) -> bool:
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
+                await consumer.committed(TopicPartition(self._topics[0], 0))
+        except (KafkaError, TimeoutError):
+            return False
+        return True
+
+    def _caught_up(self) -> bool:
+        lag = self.lag()
+        return len(lag) == len(self._consumer.assignment()) and not any(lag.values())
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Follows the assignment. aiokafka swallows what a listener raises, so it is recorded and ends the source."""
+
+    def __init__(
+        self, assigned: Callable[[frozenset[TopicPartition] | None], None], failed: Callable[[Exception], None]
+    ) -> None:
+        self._assigned = assigned
+        self._failed = failed
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._tell(None)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._tell(frozenset(assigned))
+
+    def _tell(self, partitions: frozenset[TopicPartition] | None) -> None:
+        try:
+            self._assigned(partitions)
+        except Exception as error:  # noqa: BLE001 (see the class)
+            self._failed(error)
+
+
+async def _untouched(records: Any) -> StreamMessage[Any]:
+    # Also without a `reply_to` header, on which the framework would publish an answer.
+    return StreamMessage(raw_message=records, body=b"", message_id="", correlation_id="-")
+
+
+async def _raw_records(message: StreamMessage[Any]) -> Any:
+    return message.raw_message
+
+
+def _received(record: Any) -> Received:
+    headers = {name: (value or b"").decode(errors="backslashreplace") for name, value in record.headers}
+    return Received(record.topic, record.partition, record.offset, headers, record.value)
