@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final, TypeVar, assert_never
 
 from catalogue.model import (
@@ -46,11 +46,11 @@ from catalogue.model import (
 )
 from credence.common.v1 import programme_pb2 as pb
 
-_TIMINGS: Final[dict[UnitTiming, pb.UnitTiming]] = {
+_TIMINGS: Final[dict[UnitTiming, pb.UnitTiming.ValueType]] = {
     "scheduled": pb.UNIT_TIMING_SCHEDULED,
     "unscheduled": pb.UNIT_TIMING_UNSCHEDULED,
 }
-_ASSESSMENTS: Final[dict[AssessmentKind, pb.AssessmentKind]] = {
+_ASSESSMENTS: Final[dict[AssessmentKind, pb.AssessmentKind.ValueType]] = {
     "project": pb.ASSESSMENT_KIND_PROJECT,
     "coursework": pb.ASSESSMENT_KIND_COURSEWORK,
     "exam": pb.ASSESSMENT_KIND_EXAM,
@@ -59,29 +59,34 @@ _ASSESSMENTS: Final[dict[AssessmentKind, pb.AssessmentKind]] = {
     "computer-marked": pb.ASSESSMENT_KIND_COMPUTER_MARKED,
     "overall": pb.ASSESSMENT_KIND_OVERALL,
 }
-_AWARDS: Final[dict[AwardKind, pb.AwardKind]] = {
+_AWARDS: Final[dict[AwardKind, pb.AwardKind.ValueType]] = {
     "completion": pb.AWARD_KIND_COMPLETION,
     "credit": pb.AWARD_KIND_CREDIT,
 }
-_CONFIRMATIONS: Final[dict[ConfirmationMode, pb.Confirmation]] = {
+_CONFIRMATIONS: Final[dict[ConfirmationMode, pb.Confirmation.ValueType]] = {
     "automatic": pb.CONFIRMATION_AUTOMATIC,
     "board": pb.CONFIRMATION_BOARD,
 }
-_CLAIMS: Final[dict[QualificationClaim, pb.QualificationClaim]] = {
+_CLAIMS: Final[dict[QualificationClaim, pb.QualificationClaim.ValueType]] = {
     "contributes": pb.QUALIFICATION_CLAIM_CONTRIBUTES,
     "completed": pb.QUALIFICATION_CLAIM_COMPLETED,
 }
-_PARTIALS: Final[dict[PartialTreatment, pb.PartialTreatment]] = {
+_PARTIALS: Final[dict[PartialTreatment, pb.PartialTreatment.ValueType]] = {
     "proportional": pb.PARTIAL_TREATMENT_PROPORTIONAL,
     "threshold": pb.PARTIAL_TREATMENT_THRESHOLD,
     "not": pb.PARTIAL_TREATMENT_NOT,
 }
-_EXCUSES: Final[dict[ExcuseTreatment, pb.ExcusedTreatment]] = {
+_EXCUSES: Final[dict[ExcuseTreatment, pb.ExcusedTreatment.ValueType]] = {
     "counts": pb.EXCUSED_TREATMENT_COUNTS,
     "leaves-denominator": pb.EXCUSED_TREATMENT_LEAVES_DENOMINATOR,
     "absent": pb.EXCUSED_TREATMENT_ABSENT,
 }
-_EXCUSED: Final[dict[ExcusedTreatment, pb.ExcusedTreatment]] = {**_EXCUSES, "by-code": pb.EXCUSED_TREATMENT_BY_CODE}
+_EXCUSED: Final[dict[ExcusedTreatment, pb.ExcusedTreatment.ValueType]] = {
+    "counts": pb.EXCUSED_TREATMENT_COUNTS,
+    "leaves-denominator": pb.EXCUSED_TREATMENT_LEAVES_DENOMINATOR,
+    "absent": pb.EXCUSED_TREATMENT_ABSENT,
+    "by-code": pb.EXCUSED_TREATMENT_BY_CODE,
+}
 
 _Word = TypeVar("_Word", bound=str)
 _Code = TypeVar("_Code", bound=int)
@@ -168,8 +173,10 @@ def _decimal_to(value: Decimal | None) -> str:
 
 
 def _decimal_from(text: str) -> Decimal | None:
-    # The model refuses what is no plain decimal; Decimal() alone would take "1e9" and "NaN".
-    return Decimal(text) if text else None
+    try:
+        return Decimal(text) if text else None
+    except InvalidOperation:
+        raise ValueError(f"{text!a} is not a decimal") from None
 
 
 def _unit_kind_to(kind: UnitKind) -> pb.UnitKind:
