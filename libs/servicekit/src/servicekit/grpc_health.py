@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined, unused-ignore]
 
@@ -14,16 +15,18 @@ class GrpcHealth(health_aio.HealthServicer):  # type: ignore[misc, no-any-unimpo
 
     def __init__(self) -> None:
         super().__init__()
-        self._watching: set[asyncio.Task[Any]] = set()
+        self._ended = asyncio.Event()
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._watching.add(task)
+        watch = asyncio.create_task(super().Watch(request, context))
+        ended = asyncio.create_task(self._ended.wait())
         try:
-            await super().Watch(request, context)
+            await asyncio.wait({watch, ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._watching.discard(task)
+            watch.cancel()
+            ended.cancel()
+        # Said, not just cancelled: gRPC keeps a cancelled stream open until the grace period is over.
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "stopping")
 
     async def tell(self, *, ready: bool) -> None:
         """Sets the status; ignored once ended."""
@@ -33,5 +36,4 @@ class GrpcHealth(health_aio.HealthServicer):  # type: ignore[misc, no-any-unimpo
     async def end(self) -> None:
         """NOT_SERVING for good, and hangs up on watchers: a watch never ends by itself and would hold up the drain."""
         await self.enter_graceful_shutdown()
-        for task in self._watching:
-            task.cancel()
+        self._ended.set()

@@ -203,6 +203,7 @@ class Process(Generic[S]):
             self._running.append((background, task))
         await server.start()
         startup.ok()
+        await self._tell_grpc_health()
         _log.info(
             "serving",
             grpc_host=settings.grpc_host,
@@ -334,13 +335,16 @@ class Process(Generic[S]):
         """Keeps the running clock, the gRPC health and the watchdogs."""
         while True:
             self._loop_late.set(self.health.tick())
-            await self._grpc_health.tell(ready=self.health.readiness().state is not State.FAILING)
+            await self._tell_grpc_health()
             stale = self.health.stale()
             if stale and not self._stop.is_set():
                 _log.critical("watchdog-stale", watchdogs=stale)
                 self._exit = Exit.INTERNAL
                 self.stop()
             await asyncio.sleep(TICK_SECONDS)
+
+    async def _tell_grpc_health(self) -> None:
+        await self._grpc_health.tell(ready=self.health.readiness().state is not State.FAILING)
 
     async def _drain(self) -> bool:
         """Whether everything stopped by itself in time. Whatever happens here, it ends within the drain time."""

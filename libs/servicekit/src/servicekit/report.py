@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped, unused-ignore]
 
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -34,7 +35,7 @@ def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
         if key == _DETAILS_KEY and isinstance(value, bytes):
             try:
                 return status_pb2.Status.FromString(value)
-            except ValueError:  # protobuf's DecodeError is one: a proxy may have cut it; the plain code still holds
+            except DecodeError:  # a proxy may have cut it; the plain code still holds
                 return None
     return None
 

@@ -1,0 +1,161 @@
+"""Which tokens count."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+
+from servicekit.auth import TokenVerifier
+from servicekit.errors import Unauthenticated, Unavailable
+from servicekit.keys import KeysUnavailable, SigningKeys
+
+ISSUER = "https://issuer.test"
+
+
+def verifier(issuer: Any, *, development: bool = False, **keys: Any) -> TokenVerifier:
+    return TokenVerifier(
+        SigningKeys(str(issuer.jwks), **keys), issuer=ISSUER, audience="credence", development=development
+    )
+
+
+def unsigned(header: dict[str, Any], claims: dict[str, Any], key: bytes = b"") -> str:
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
+    signing_input = b".".join(parts)
+    signature = hmac.digest(key, signing_input, hashlib.sha256) if key else b""
+    return b".".join([signing_input, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+async def refusal(issuer: Any, token: str) -> str:
+    with pytest.raises(Unauthenticated) as caught:
+        await verifier(issuer).verify(token)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
+async def test_a_good_token_of_each_allowed_algorithm_says_who_calls(issuer: Any, algorithm: str) -> None:
+    issuer.publish("key-2", algorithm)
+    token = issuer.token(
+        "key-2", roles=["provider", "learner", "someone-elses-role"], person="person-1", providers=["provider-1"]
+    )
+    principal = await verifier(issuer).verify(token)
+    assert principal.subject == "sample-subject-01"
+    assert principal.roles == {"provider", "learner"}
+    assert principal.person == "person-1"
+    assert principal.providers == {"provider-1"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [
+        ({"exp": int(time.time()) - 60, "iat": int(time.time()) - 600}, "expired"),
+        ({"aud": "another"}, "another audience"),
+        ({"aud": None}, "`aud`"),
+        ({"iss": "https://elsewhere.test"}, "another issuer"),
+        ({"iat": None}, "`iat`"),
+        ({"exp": None}, "`exp`"),
+        ({"sub": None}, "`sub`"),
+        ({"sub": "white space"}, "sub"),
+        ({"exp": int(time.time()) + 3600}, "longer than 15 minutes"),
+        ({"iat": int(time.time()) + 300}, "not valid yet"),
+        ({"roles": None}, "roles"),
+        ({"roles": ["emperor"]}, "no role of this platform"),
+        ({"roles": ["learner"]}, "`person`"),
+        ({"roles": ["provider"]}, "`providers`"),
+        ({"roles": ["assessor"]}, "`bodies`"),
+        ({"person": "Not An Id"}, "person"),
+    ],
+)
+async def test_a_token_with_wrong_claims_is_refused_and_told_why(
+    issuer: Any, claims: dict[str, Any], said: str
+) -> None:
+    assert said in await refusal(issuer, issuer.token(**claims))
+
+
+async def test_a_token_without_a_signature_is_refused(issuer: Any) -> None:
+    claims = jwt.decode(issuer.token(), options={"verify_signature": False})
+    assert "algorithm" in await refusal(issuer, unsigned({"alg": "none", "kid": "key-1"}, claims))
+
+
+async def test_a_token_signed_with_the_public_key_as_a_shared_secret_is_refused(issuer: Any) -> None:
+    claims = jwt.decode(issuer.token(), options={"verify_signature": False})
+    public = base64.urlsafe_b64decode(issuer.published["key-1"]["x"] + "=")
+    assert "algorithm" in await refusal(issuer, unsigned({"alg": "HS256", "kid": "key-1"}, claims, public))
+
+
+async def test_a_shared_secret_in_the_key_set_never_verifies(issuer: Any) -> None:
+    secret = b"0123456789abcdef0123456789abcdef"
+    issuer.published["shared"] = {"kty": "oct", "kid": "shared", "k": base64.urlsafe_b64encode(secret).decode()}
+    issuer.write()
+    claims = jwt.decode(issuer.token(), options={"verify_signature": False})
+    for algorithm in ("HS256", "EdDSA"):
+        message = await refusal(issuer, unsigned({"alg": algorithm, "kid": "shared"}, claims, secret))
+        assert "algorithm" in message or "does not publish" in message
+
+
+async def test_a_token_may_not_choose_another_algorithm_than_its_keys(issuer: Any) -> None:
+    issuer.publish("key-2", "ES256")
+    issuer.keys["key-2"] = issuer.keys["key-1"]
+    assert "algorithm" in await refusal(issuer, issuer.token("key-2"))
+
+
+async def test_a_token_signed_by_somebody_else_is_refused(issuer: Any) -> None:
+    published = dict(issuer.published)
+    issuer.publish("key-1", "EdDSA")
+    issuer.published = published
+    issuer.write()
+    assert "signature" in await refusal(issuer, issuer.token())
+
+
+@pytest.mark.parametrize("nonsense", ["x", "a.b.c", "....", "a" * 9000, "é.é.é"])
+async def test_what_is_no_token_is_refused(issuer: Any, nonsense: str) -> None:
+    assert await refusal(issuer, nonsense)
+
+
+@pytest.mark.parametrize("how", ["by its kid", "by its profile"])
+async def test_a_development_key_counts_in_the_development_profile_only(issuer: Any, how: str) -> None:
+    kid = "dev-1" if how == "by its kid" else "key-9"
+    issuer.publish(kid, "EdDSA", **({} if how == "by its kid" else {"use_profile": "development"}))
+    token = issuer.token(kid)
+    assert "development key" in await refusal(issuer, token)
+    assert (await verifier(issuer, development=True).verify(token)).subject == "sample-subject-01"
+
+
+async def test_a_new_key_is_found_without_a_restart_and_invented_keys_are_not_looked_up_again_and_again(
+    issuer: Any,
+) -> None:
+    now = [0.0]
+    check = verifier(issuer, clock=lambda: now[0])
+    await check.verify(issuer.token())
+    issuer.publish("key-2", "EdDSA")
+    now[0] = 1.0  # within the cool-down: not looked up
+    with pytest.raises(Unauthenticated):
+        await check.verify(issuer.token("key-2"))
+    now[0] = 10.0
+    assert await check.verify(issuer.token("key-2"))
+
+
+async def test_keys_that_cannot_be_refreshed_hold_for_a_while_and_then_no_longer(issuer: Any) -> None:
+    now = [0.0]
+    check = verifier(issuer, clock=lambda: now[0])
+    token = issuer.token()
+    await check.verify(token)
+    issuer.jwks.unlink()
+    now[0] = 1000.0
+    assert await check.verify(token)
+    now[0] = 4000.0
+    with pytest.raises(Unavailable):
+        await check.verify(token)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"keys": []}', '{"keys": 3}', "[1]", '{"keys": [1, {"kty": "OKP"}]}'])
+async def test_a_key_set_without_a_usable_key_is_said_to_be_one(issuer: Any, content: str) -> None:
+    issuer.jwks.write_text(content)
+    with pytest.raises(KeysUnavailable, match=r"jwks\.json"):
+        await SigningKeys(str(issuer.jwks)).load()
