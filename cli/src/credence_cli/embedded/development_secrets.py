@@ -24,6 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from credence_cli.embedded.errors import EmbeddedError
 
+# A service takes a key of this name in the development profile only.
+_KEY_ID_PREFIX = "dev-"
+
 ISSUER = "https://issuer.credence.test"
 AUDIENCE = "credence"
 
@@ -93,7 +96,8 @@ def _public_jwk(private: Ed25519PrivateKey) -> dict[str, str]:
     x = _base64url(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     # RFC 7638 (thumbprint) over the members RFC 8037 requires of an OKP key, in this order.
     thumbprint = sha256(json.dumps({"crv": "Ed25519", "kty": "OKP", "x": x}, separators=(",", ":")).encode()).digest()
-    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": _base64url(thumbprint), "use": "sig", "alg": "EdDSA"}
+    kid = _KEY_ID_PREFIX + _base64url(thumbprint)
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"}
 
 
 def _base64url(raw: bytes) -> str:

@@ -64,12 +64,19 @@ def _started_from_proc(pid: int) -> str | None:
     # The command in brackets may itself hold blanks and brackets: count the fields after the last one.
     fields = stat.rpartition(")")[2].split()
     state, ticks_since_boot = fields[0], fields[19]
-    if state in "ZX":
+    # A killed process of many threads shows as a zombie while the last of them still hold its files and ports.
+    if state in "ZX" and _threads(pid) <= 1:
         return None
     # Ticks count from boot: without its id, a pid file from before a reboot could match a stranger.
     with suppress(OSError):
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{ticks_since_boot}"
     return ticks_since_boot
+
+
+def _threads(pid: int) -> int:
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/task"))
+    return 0
 
 
 def _started_from_ps(pid: int) -> str | None:

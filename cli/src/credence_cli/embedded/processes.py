@@ -4,6 +4,7 @@ A process is known by its folder: `process.json` (pid and start time) and `outpu
 what an earlier `credence stack up` started, and a crashed command leaves nothing that the next one cannot find.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -37,6 +38,7 @@ class ManagedProcess:
         self.folder = folder.resolve()
         self.log = self.folder / "output.log"
         self._pid_file = self.folder / "process.json"
+        self._lock_file = self.folder / "process.lock"
         self._log_start = 0
 
     @property
@@ -61,7 +63,10 @@ class ManagedProcess:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._cut_log()
-            with self.log.open("ab") as output:
+            with self.log.open("ab") as output, self._lock_file.open("w") as lock:
+                # The child inherits the lock and holds it while it lives, also when its pid file is lost: two
+                # servers on one folder would destroy its data, and not every server guards all of it.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._log_start = output.tell()
                 child = subprocess.Popen(
                     command,
@@ -71,7 +76,13 @@ class ManagedProcess:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    pass_fds=(lock.fileno(),),
                 )
+        except BlockingIOError as error:
+            raise EmbeddedError(
+                f"{self.name} cannot use {self.folder}, because a process that is not on record still does; "
+                f"find it (fuser {self._lock_file}) and stop it, or choose another folder."
+            ) from error
         except OSError as error:
             raise EmbeddedError(f"{self.name} could not be started in {self.folder}: {error}.") from error
         try:
@@ -169,7 +180,6 @@ class ManagedProcess:
 _REASONS = (
     ("Address already in use", "one of its ports was taken in the meantime; start it again"),
     ("No space left on device", "the disk is full; free some space and start it again"),
-    ("Failed to acquire lock", "its data folder is in use by another server; stop that one or choose another folder"),
     ("There is insufficient memory", "there is not enough memory; close something and start it again"),
     ("Permission denied", "it may not write its data folder; make the folder yours and start it again"),
 )

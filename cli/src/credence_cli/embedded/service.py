@@ -13,7 +13,8 @@ from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.ports import LOOPBACK, require_free
 from credence_cli.embedded.processes import ManagedProcess
 
-READY_SECONDS = 60.0
+# Longer than a service waits for its servers, so that its own message is the one that is read.
+READY_SECONDS = 75.0
 # A service drains for up to 20 s on SIGTERM; the kill must come after that, not during it.
 STOP_SECONDS = 25.0
 
@@ -40,7 +41,9 @@ def service_spec(
             "CREDENCE_MONGO_URI": mongo_uri,
             "CREDENCE_MONGO_DATABASE": f"credence_{name}",
             "CREDENCE_KAFKA_BOOTSTRAP": kafka_bootstrap,
+            "CREDENCE_GRPC_HOST": LOOPBACK,
             "CREDENCE_GRPC_PORT": str(grpc_port),
+            "CREDENCE_HTTP_HOST": LOOPBACK,
             "CREDENCE_HTTP_PORT": str(http_port),
             "CREDENCE_PROFILE": "development",
             "CREDENCE_SECRETS_DIR": str(secrets.folder),

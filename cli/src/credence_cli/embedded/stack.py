@@ -6,6 +6,7 @@ of its own (see `processes`), so each command finds what another started.
 
 import fcntl
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ SERVICES = ("enrolment", "accreditation", "mentoring")
 DEFAULT_PORT_BASE = 19090
 _DISK_BYTES_MIN = 2**30
 _HUNG_SECONDS = 10.0
+_HUNG_STOP_SECONDS = 5.0
 _LOCK_SECONDS = 180.0
 _FOLLOW_SECONDS = 0.2
 
@@ -94,7 +96,7 @@ class Part(Protocol):
     def launch(self) -> bool: ...
     def ready(self) -> bool: ...
     def await_ready(self) -> None: ...
-    def stop(self) -> bool: ...
+    def stop(self, seconds: float = ..., /) -> bool: ...
 
 
 ServiceSpecs = Callable[[StackPorts, StackAddresses, DevelopmentSecrets], Sequence[ServiceSpec]]
@@ -195,14 +197,14 @@ class Stack:
     def logs(
         self, names: Sequence[str] | None = None, *, lines: int = 20, follow: bool = False
     ) -> Iterator[tuple[str, str]]:
-        """(part, line): the last `lines` of each named part (all unless named), then with `follow` what comes, for ever."""
+        """(part, line): the last `lines` of each part (all unless named), then with `follow` what comes, for ever."""
         known = {part.name: part for part in self._parts}
         if unknown := sorted(set(names or ()) - known.keys()):
             raise EmbeddedError(f"There is no part named {', '.join(unknown)}; the parts are {', '.join(known)}.")
         tails = [_Tail(known[name].process.log) for name in names or known]
         named = list(zip(names or known, tails, strict=True))
         for name, tail in named:
-            for line in tail.new_lines()[-lines:]:
+            for line in tail.new_lines()[-lines or sys.maxsize :]:
                 yield name, line
         while follow:
             time.sleep(_FOLLOW_SECONDS)
@@ -294,7 +296,7 @@ class Stack:
                 return
             self._say(f"{part.name}: runs but does not answer; starting it again")
             started.append(part)
-            part.stop()
+            part.stop(_HUNG_STOP_SECONDS)
             part.launch()
         part.await_ready()
         self._say(f"{part.name}: ready on {self._address_of(part)} ({time.monotonic() - begun:.1f} s)")
