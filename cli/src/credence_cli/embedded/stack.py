@@ -289,7 +289,6 @@ class Stack:
             self._await(part, started)
 
     def _await(self, part: Part, started: list[Part]) -> None:
-        begun = time.monotonic()
         if part not in started:
             if self._soon_ready(part):
                 self._say(f"{part.name}: already ready on {self._address_of(part)}")
@@ -299,7 +298,7 @@ class Stack:
             part.stop(_HUNG_STOP_SECONDS)
             part.launch()
         part.await_ready()
-        self._say(f"{part.name}: ready on {self._address_of(part)} ({time.monotonic() - begun:.1f} s)")
+        self._say(f"{part.name}: ready on {self._address_of(part)}")
 
     def _soon_ready(self, part: Part) -> bool:
         deadline = time.monotonic() + _HUNG_SECONDS
