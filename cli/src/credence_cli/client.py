@@ -1,0 +1,134 @@
+"""One connection to the three services: addresses, tokens, deadlines, and failures in plain words."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from credence_cli.embedded.home import credence_home
+from credence_cli.embedded.stack import DEFAULT_PORT_BASE, SERVICES, StackPorts
+from credence_cli.exits import CommandFailed, Exit
+from credence_cli.identity import Identity, token_for
+
+DEADLINE_SECONDS = 30.0
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+Q = TypeVar("Q", contravariant=True)
+A = TypeVar("A", covariant=True)
+S = TypeVar("S")
+
+
+class Method(Protocol[Q, A]):
+    """A unary method of an asynchronous stub."""
+
+    def __call__(self, request: Q, *, timeout: float | None = None, metadata: Any = None) -> Awaitable[A]: ...
+
+
+def addresses() -> dict[str, str]:
+    """Where each service listens: CREDENCE_<SERVICE>, else the development stack's port."""
+    ports = _stack_ports()
+    return {name: os.environ.get(f"CREDENCE_{name.upper()}") or f"127.0.0.1:{ports.grpc[name]}" for name in SERVICES}
+
+
+def _stack_ports() -> StackPorts:
+    try:
+        return StackPorts(**json.loads((credence_home() / "stack" / "ports.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return StackPorts.counted_from(DEFAULT_PORT_BASE)
+
+
+@dataclass
+class Client:
+    """Calls services as one identity, or as another for a single call.
+
+    `calls` counts what was sent; `insecure` channels are for loopback, where the development stack listens.
+    """
+
+    identity: Identity
+    addresses: dict[str, str] = field(default_factory=addresses)
+    _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str) -> S:
+        """The stub of `service`: "enrolment", "accreditation" or "mentoring"."""
+        if service not in self._channels:
+            options = [
+                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+                ("grpc.enable_http_proxy", 0),
+            ]
+            self._channels[service] = grpc.aio.insecure_channel(self.addresses[service], options=options)
+        return stub(self._channels[service])
+
+    async def call(
+        self, method: Method[Q, A], request: Q, *, identity: Identity | None = None, deadline: float = DEADLINE_SECONDS
+    ) -> A:
+        """One call. Raises CommandFailed."""
+        metadata = (("authorization", f"Bearer {token_for(identity or self.identity)}"),)
+        try:
+            return await method(request, timeout=deadline, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise explain(error) from error
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close(None)
+
+
+@asynccontextmanager
+async def connected(identity: Identity) -> AsyncIterator[Client]:
+    """A client that is closed at the end."""
+    client = Client(identity)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+_EXITS = {
+    grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
+    grpc.StatusCode.NOT_FOUND: Exit.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION: Exit.REFUSED,
+    grpc.StatusCode.ALREADY_EXISTS: Exit.REFUSED,
+    grpc.StatusCode.ABORTED: Exit.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Exit.UNAVAILABLE,
+    grpc.StatusCode.UNAVAILABLE: Exit.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
+    grpc.StatusCode.UNAUTHENTICATED: Exit.NOT_ALLOWED,
+    grpc.StatusCode.PERMISSION_DENIED: Exit.NOT_ALLOWED,
+}
+
+
+class CallFailed(CommandFailed):
+    """A call that a service, or the way to it, refused. `code` is the stable reason, e.g. "not-caught-up"."""
+
+    def __init__(self, status: grpc.StatusCode, code: str, message: str, details: tuple[str, ...]) -> None:
+        super().__init__(_EXITS.get(status, Exit.FAILED), message, details)
+        self.status = status
+        self.code = code
+
+
+def explain(error: grpc.aio.AioRpcError) -> CallFailed:
+    """A gRPC error in plain words, with every violated field on a line of its own."""
+    status, reason, details = error.code(), "", list[str]()
+    rich = rpc_status.from_call(cast(Any, error))
+    for detail in rich.details if rich is not None else ():
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason = info.reason
+            details += [f"{name}: {value}" for name, value in info.metadata.items()]
+        elif detail.Unpack(bad):
+            details += [f"{v.field}: {v.description}" for v in bad.field_violations]
+    message = error.details() or status.name
+    if rich is None and status is grpc.StatusCode.UNAVAILABLE:
+        message = "the service does not answer: is it running? (`credence stack status`)"
+    elif rich is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        message = "no answer in time: run it again; commands can be repeated safely"
+    return CallFailed(status, reason, message, tuple(details))

@@ -1,0 +1,40 @@
+"""Runs a command's coroutine: its failures become one message and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.markup import escape
+
+from credence_cli.embedded.errors import EmbeddedError
+from credence_cli.exits import CommandFailed, Exit
+from credence_cli.output import err
+from credence_cli.topics import TopicsError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def run(work: Coroutine[Any, Any, Exit | None]) -> NoReturn:
+    """Runs the command to its end and exits with its code."""
+    raise typer.Exit(int(asyncio.run(work) or Exit.OK))
+
+
+def fail(error: Exception) -> int:
+    """Prints what went wrong and gives the exit code. Anything unforeseen is raised again: a defect wants its trace."""
+    match error:
+        case CommandFailed():
+            err.print(f"[red]{escape(str(error))}[/]")
+            for detail in error.details:
+                err.print(f"  {escape(detail)}")
+            return int(error.exit_code)
+        case EmbeddedError() | TopicsError():
+            err.print(f"[red]{escape(str(error))}[/]")
+            return int(Exit.UNAVAILABLE)
+        case OSError(errno=28):
+            err.print("[red]The disk is full: free some space and run it again; what was acknowledged is kept.[/]")
+            return int(Exit.UNAVAILABLE)
+        case _:
+            raise error

@@ -1,0 +1,57 @@
+"""What commands print: tables and trees for people, or with --json one document for programs, on standard output.
+
+Progress and messages go to standard error, so that a pipe gets the answer only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def plain(value: Any) -> Any:
+    """A message, or a structure of them, as JSON-shaped data with the names of the .proto."""
+    if isinstance(value, Message):
+        return MessageToDict(value, preserving_proto_field_name=True)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def show(data: Any, as_json: bool, render: Callable[[], None]) -> None:
+    """Prints `data` as JSON, or calls `render`."""
+    if as_json:
+        json.dump(plain(data), sys.stdout, indent=2, ensure_ascii=False, default=str)
+        sys.stdout.write("\n")
+    else:
+        render()
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints a table; cells are shown as they are, never read as markup."""
+    drawn = Table(
+        title=escape(title) if title else None, title_justify="left", header_style="bold", box=None, pad_edge=False
+    )
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(escape(str(cell)) for cell in row))
+    out.print(drawn)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    err.print(escape(text))
