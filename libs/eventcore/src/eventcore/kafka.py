@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,9 @@ BATCH_BYTES_MAX = 262_144
 CLOSE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
+# Not in the framework's own tree of loggers, which brings its own handler; at INFO it tells of every task.
+_framework_log = logging.getLogger(f"{__name__}.framework")
+_framework_log.setLevel(logging.WARNING)
 
 
 class KafkaAway(Exception):
@@ -321,7 +325,7 @@ class KafkaSource:
             graceful_timeout=s.drain_seconds,
             ack_policy=AckPolicy.MANUAL,
             apply_types=False,
-            logger=logging.getLogger("faststream.kafka"),
+            logger=_framework_log,
             log_level=logging.DEBUG,
         )
         subscriber = broker.subscriber(
@@ -371,19 +375,23 @@ class KafkaSource:
         self._over.set()
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._over.wait()
-        except TimeoutError:
-            pass
 
     # ---- one batch
 
     async def _take(self, records: Sequence[Any]) -> None:
-        """The framework swallows what a handler raises and goes on with the next batch: nothing may be raised here,
-        and once the source is over nothing may be committed."""
+        """The framework swallows what a handler raises and goes on with the next batch, whose commit would cover
+        this one: so whatever is raised ends the source, and once it is over nothing is committed."""
         if self._over.is_set():
             return
+        try:
+            await self._fold_and_commit(records)
+        except Exception as error:  # noqa: BLE001 (see above)
+            self._end(error)
+
+    async def _fold_and_commit(self, records: Sequence[Any]) -> None:
         began = time.monotonic()
         handled: dict[TopicPartition, int] = {}
         for record in reversed(records):
@@ -414,10 +422,9 @@ class KafkaSource:
                     await self._handle(batch)
             except StoreUnavailable as error:
                 held_up = str(error)
-            except Exception as error:  # noqa: BLE001 (Poison, Gap, WrongEpoch, a bug: none of them passes)
+            except TimeoutError:
                 if not attempt.expired():
-                    self._end(error)
-                    return False
+                    raise
                 held_up = f"a batch was not handled within {self._settings.attempt_seconds:g} s"
             else:
                 self._report(None)
@@ -470,8 +477,8 @@ class KafkaSource:
             return
         self._answered = answered
         self._polled()
-        for tp in held:
-            if tp not in self._next:  # nothing came yet, so the position is where this assignment began
+        for tp in held - self._next.keys():  # nothing came from it yet: its position is where this assignment began
+            with suppress(IllegalStateError):  # it has just been taken away
                 self._next[tp] = await consumer.position(tp)
         if self._caught_up():
             self._current = max(self._current, last_look)
