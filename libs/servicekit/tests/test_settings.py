@@ -121,3 +121,16 @@ def test_signing_keys_come_only_from_where_they_can_be_trusted(
         assert SampleSettings.load().jwks == jwks
     else:
         assert "CREDENCE_JWKS" in problems()[0]
+
+
+def test_the_readme_names_every_setting_with_its_default_and_every_exit_code() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for name, field in ServiceSettings.model_fields.items():
+        extra = field.json_schema_extra
+        listed = extra["secret_file"] if isinstance(extra, dict) else f"CREDENCE_{name.upper()}"
+        assert f"`{listed}`" in readme, name
+        if not field.is_required():
+            default = "4 MiB" if name == "max_message_bytes" else str(field.default)
+            assert f"({default})" in readme, name
+    for code in Exit:
+        assert f"| {int(code)} |" in readme

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -159,3 +160,29 @@ async def test_a_key_set_without_a_usable_key_is_said_to_be_one(issuer: Any, con
     issuer.jwks.write_text(content)
     with pytest.raises(KeysUnavailable, match=r"jwks\.json"):
         await SigningKeys(str(issuer.jwks)).load()
+
+
+async def test_keys_come_from_a_url_too_and_a_redirect_is_not_followed(issuer: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    body = issuer.jwks.read_bytes()
+    heads = [
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/jwks\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+    ]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(heads.pop(0))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    keys = SigningKeys(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks")
+    with pytest.raises(KeysUnavailable, match="cannot be read"):
+        await keys.load()
+    await keys.load()
+    key = await keys.find("key-1")
+    assert key is not None
+    assert key.algorithm == "EdDSA"
+    server.close()
+    await server.wait_closed()

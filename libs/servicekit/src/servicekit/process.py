@@ -40,7 +40,7 @@ from servicekit.telemetry import start_logging, start_tracing
 
 S = TypeVar("S", bound=ServiceSettings)
 
-PROBE_EVERY_SECONDS = 2.0
+PROBE_EVERY_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 2.0
 BACKOFF_SECONDS = (0.1, 2.0)
 
@@ -49,7 +49,7 @@ _log = structlog.get_logger("servicekit.process")
 
 @dataclass(frozen=True)
 class Dependency:
-    """A server this process needs. `probe` raises when it is away; it is awaited at start and asked every 2 s after.
+    """A server this process needs. `probe` raises when it is away; it is awaited at start and asked every second after.
 
     Away later, an essential one makes the process unready, another one degraded.
     """
@@ -304,7 +304,7 @@ class Process(Generic[S]):
             ) from None
 
     async def _watch(self, dependency: Dependency, check: Check) -> None:
-        """Keeps the check of one dependency true: told within 4 s of a change."""
+        """Keeps the check of one dependency true: told within 3 s of a change."""
         tell_away = check.failing if dependency.essential else check.degraded
         away = False
         while True:
