@@ -1,0 +1,425 @@
+"""What every store must do: one class of cases, run on each backend by a subclass that gives the `stores` fixture."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from eventcore.event import StoredEvent
+from eventcore.store import (
+    Append,
+    AppendStore,
+    Finding,
+    Insert,
+    KeyErased,
+    KeyStore,
+    Mark,
+    Step,
+    TargetStore,
+    Versioned,
+    ViewStore,
+    Write,
+)
+
+from .store_writer import write_all
+
+NOON = datetime(2024, 10, 1, 12, 0, tzinfo=UTC)
+MARKS: tuple[Mark, ...] = ("unfolded", "unpublished")
+WRITERS = [f"writer{n:02d}" for n in range(50)]
+
+
+@dataclass(frozen=True)
+class Stores:
+    appends: AppendStore
+    views: ViewStore
+    targets: TargetStore
+    keys: KeyStore
+
+
+def append(stream: str, first: int = 1, count: int = 1, *, by: str = "someone") -> Append:
+    """An append of `count` events in one step."""
+    last = first + count - 1
+    step = Step(f"{stream}-{first}-{by}", "digest", by, "correlation", "causation", "traceparent", first, last)
+    events = tuple(StoredEvent("tally.counted.v1", {"number": n, "by": by}) for n in range(first, last + 1))
+    return Append(stream, first, (step,), events, NOON)
+
+
+def check_dense(appends: Sequence[Append], acknowledged: Mapping[str, int]) -> None:
+    """One stream as stored: versions 1..n without gap or twin, and every acknowledged command where it was told.
+
+    Raises AssertionError saying what is wrong.
+    """
+    slots = sorted((a.first, a.last) for a in appends)
+    expected = 1
+    for first, last in slots:
+        assert first == expected, f"an append at {first} where {expected} is due: {slots}"
+        expected = last + 1
+    numbers = [event.data["number"] for a in sorted(appends, key=lambda a: a.first) for event in a.events]
+    assert numbers == list(range(1, expected)), f"decided on another state than the one stored before: {numbers}"
+    steps = [step for a in appends for step in a.steps]
+    stored = {step.id: step.last for step in steps}
+    assert len(stored) == len(steps), "a command took effect twice"
+    lost = {id_: version for id_, version in acknowledged.items() if stored.get(id_) != version}
+    assert not lost, f"acknowledged but not stored so: {lost}"
+
+
+def view_body(cohort: str | None, *tags: str, **more: Any) -> dict[str, Any]:
+    return {"cohort": cohort, "tags": list(tags), "place": {"status": "held", "kind": None}, **more}
+
+
+class StoreContract:
+    @pytest.fixture
+    def stores(self) -> Stores:
+        raise NotImplementedError("each backend gives its own")
+
+    # The log
+
+    async def test_an_append_is_loaded_as_it_was_stored(self, stores: Stores) -> None:
+        stored = append("tally-a", count=3)
+        assert await stores.appends.insert([stored]) == [Insert.STORED]
+        assert await stores.appends.load(["tally-a"]) == {"tally-a": [stored]}
+
+    async def test_an_unknown_stream_gives_no_entry(self, stores: Stores) -> None:
+        await stores.appends.insert([append("tally-a")])
+        assert set(await stores.appends.load(["tally-a", "tally-none"])) == {"tally-a"}
+        assert await stores.appends.load([]) == {}
+
+    async def test_appends_are_loaded_in_order_of_their_versions(self, stores: Stores) -> None:
+        slots = [append("tally-a", first) for first in (1, 2, 9, 10, 11, 100)]
+        await stores.appends.insert(list(reversed(slots)))
+        assert (await stores.appends.load(["tally-a"]))["tally-a"] == slots
+
+    async def test_many_streams_are_loaded_at_once(self, stores: Stores) -> None:
+        many = [append(f"tally-{n:03d}", first) for n in range(130) for first in (1, 2)]
+        assert set(await stores.appends.insert(many)) == {Insert.STORED}
+        loaded = await stores.appends.load([f"tally-{n:03d}" for n in range(140)])
+        assert {s: [a.first for a in found] for s, found in loaded.items()} == {
+            f"tally-{n:03d}": [1, 2] for n in range(130)
+        }
+
+    async def test_recorded_comes_back_in_utc_to_the_millisecond(self, stores: Stores) -> None:
+        recorded = NOON.replace(microsecond=123_456)
+        await stores.appends.insert([replace(append("tally-a"), recorded=recorded)])
+        [found] = (await stores.appends.load(["tally-a"]))["tally-a"]
+        assert found.recorded.utcoffset() == timedelta(0)
+        assert timedelta(0) <= recorded - found.recorded < timedelta(milliseconds=1)
+
+    async def test_a_taken_slot_refuses_the_second_writer_and_keeps_the_first(self, stores: Stores) -> None:
+        assert await stores.appends.insert([append("tally-a", by="first")]) == [Insert.STORED]
+        assert await stores.appends.insert([append("tally-a", count=2, by="second")]) == [Insert.TAKEN]
+        [kept] = (await stores.appends.load(["tally-a"]))["tally-a"]
+        assert kept.steps[0].actor == "first"
+
+    async def test_a_taken_slot_does_not_hinder_the_others_of_its_batch(self, stores: Stores) -> None:
+        await stores.appends.insert([append("tally-b"), append("tally-d")])
+        batch = [append(f"tally-{name}", by="batch") for name in "abcde"]
+        answers = await stores.appends.insert(batch)
+        taken, stored = Insert.TAKEN, Insert.STORED
+        assert answers == [stored, taken, stored, taken, stored]
+        assert set(await stores.appends.load([a.stream for a in batch])) == {a.stream for a in batch}
+
+    async def test_one_of_fifty_racing_inserts_wins_a_slot(self, stores: Stores) -> None:
+        answers = await asyncio.gather(*(stores.appends.insert([append("tally-a", by=w)]) for w in WRITERS))
+        assert sorted(a.value for [a] in answers) == ["stored"] + ["taken"] * 49
+        [[winner]] = (await stores.appends.load(["tally-a"])).values()
+        assert answers[WRITERS.index(winner.steps[0].actor)] == [Insert.STORED]
+
+    async def test_fifty_concurrent_writers_leave_dense_versions_and_lose_nothing(self, stores: Stores) -> None:
+        acknowledged = await write_all(stores.appends, "tally-raced", WRITERS, 2)
+        assert len(acknowledged) == 100
+        stored = (await stores.appends.load(["tally-raced"]))["tally-raced"]
+        check_dense(stored, acknowledged)
+        assert stored[-1].last == 150
+
+    # Marks
+
+    async def test_what_is_inserted_is_marked_for_both_deliveries(self, stores: Stores) -> None:
+        stored = append("tally-a")
+        await stores.appends.insert([stored])
+        for mark in MARKS:
+            assert await stores.appends.pending(mark, limit=10) == [stored]
+
+    async def test_clearing_one_mark_leaves_the_other(self, stores: Stores) -> None:
+        a, b = append("tally-a"), append("tally-b")
+        await stores.appends.insert([a, b])
+        await stores.appends.clear("unfolded", [a])
+        assert await stores.appends.pending("unfolded", limit=10) == [b]
+        assert await stores.appends.pending("unpublished", limit=10) == [a, b]
+        assert await stores.appends.load(["tally-a"]) == {"tally-a": [a]}
+
+    async def test_clearing_twice_or_nothing_is_harmless(self, stores: Stores) -> None:
+        a = append("tally-a")
+        await stores.appends.insert([a])
+        await stores.appends.clear("unfolded", [])
+        await stores.appends.clear("unfolded", [a])
+        await stores.appends.clear("unfolded", [a])
+        assert await stores.appends.pending("unfolded", limit=10) == []
+
+    async def test_many_marks_are_cleared_at_once(self, stores: Stores) -> None:
+        many = [append(f"tally-{n:03d}") for n in range(130)]
+        await stores.appends.insert(many)
+        await stores.appends.clear("unpublished", many[:-1])
+        assert await stores.appends.pending("unpublished", limit=200) == many[-1:]
+
+    async def test_pending_is_in_order_of_stream_and_version(self, stores: Stores) -> None:
+        many = [append(f"tally-{name}", first) for name in ("a", "a-b", "b") for first in (1, 2, 10, 11)]
+        await stores.appends.insert(many[::-1])
+        assert await stores.appends.pending("unfolded", limit=100) == many
+
+    async def test_pending_pages_on_after_a_stream(self, stores: Stores) -> None:
+        many = [append(f"tally-{n}", first) for n in range(5) for first in (1, 2)]
+        await stores.appends.insert(many)
+        assert await stores.appends.pending("unfolded", limit=3) == many[:3]
+        assert await stores.appends.pending("unfolded", after="tally-1", limit=3) == many[4:7]
+        assert await stores.appends.pending("unfolded", after="tally-4", limit=3) == []
+
+    async def test_pending_of_hinted_streams_gives_only_theirs(self, stores: Stores) -> None:
+        many = [append(f"tally-{n:03d}", first) for n in range(130) for first in (1, 2)]
+        await stores.appends.insert(many)
+        hints = ["tally-077", "tally-003", "tally-none", "tally-003"]
+        found = await stores.appends.pending("unpublished", streams=hints, limit=100)
+        assert [a.id for a in found] == ["tally-003@1", "tally-003@2", "tally-077@1", "tally-077@2"]
+        assert await stores.appends.pending("unpublished", streams=[a.stream for a in many], limit=201) == many[:201]
+        assert await stores.appends.pending("unpublished", streams=hints, limit=1) == found[:1]
+        assert await stores.appends.pending("unpublished", streams=[], limit=10) == []
+
+    async def test_a_scan_amid_inserts_never_shows_an_append_without_its_predecessors(self, stores: Stores) -> None:
+        streams = [f"tally-{n:02d}" for n in range(20)]
+
+        async def grow() -> None:
+            for first in range(1, 11):
+                await stores.appends.insert([append(s, first) for s in streams])
+
+        growing = asyncio.create_task(grow())
+        scans = 0
+        while not growing.done() or not scans:
+            found = await stores.appends.pending("unfolded", limit=1000)
+            for _, of_stream in itertools.groupby(found, key=lambda a: a.stream):
+                firsts = [a.first for a in of_stream]
+                assert firsts == list(range(1, len(firsts) + 1))
+            scans += 1
+            await asyncio.sleep(0)
+        await growing
+
+    async def test_the_epoch_stays(self, stores: Stores) -> None:
+        assert stores.appends.epoch
+        assert stores.appends.epoch == stores.appends.epoch
+
+    # Views
+
+    async def test_a_document_is_loaded_as_it_was_written(self, stores: Stores) -> None:
+        body: dict[str, Any] = {
+            "text": "£ and ü",
+            "list": [1, 2.5, True, None, {"deep": []}],
+            "none": None,
+            "credits": "20.00",
+        }
+        assert await stores.views.write("places", [Write("tally-a", 0, 3, body)]) == [True]
+        assert await stores.views.load("places", ["tally-a", "tally-none"]) == {"tally-a": Versioned(3, body)}
+        assert await stores.views.load("others", ["tally-a"]) == {}
+        assert await stores.views.load("places", []) == {}
+
+    async def test_a_document_may_be_absent_and_still_have_a_version(self, stores: Stores) -> None:
+        await stores.views.write("places", [Write("tally-a", 0, 1, {"cohort": "c1"})])
+        assert await stores.views.write("places", [Write("tally-a", 1, 2, None)]) == [True]
+        assert await stores.views.load("places", ["tally-a"]) == {"tally-a": Versioned(2, None)}
+
+    async def test_a_write_on_another_version_than_seen_misses(self, stores: Stores) -> None:
+        await stores.views.write("places", [Write("tally-a", 0, 5, {"n": 5})])
+        for seen in (0, 4, 6):
+            assert await stores.views.write("places", [Write("tally-a", seen, 9, {"n": 9})]) == [False]
+        assert await stores.views.load("places", ["tally-a"]) == {"tally-a": Versioned(5, {"n": 5})}
+
+    async def test_a_miss_does_not_hinder_the_others_of_its_batch(self, stores: Stores) -> None:
+        names = [f"tally-{n:03d}" for n in range(1100)]
+        assert await stores.views.write("places", [Write(s, 0, 1, {"n": 1}) for s in names]) == [True] * 1100
+        writes = [Write(s, 0 if n % 100 == 7 else 1, 2, {"n": 2}) for n, s in enumerate(names)]
+        assert await stores.views.write("places", writes) == [n % 100 != 7 for n in range(1100)]
+        loaded = await stores.views.load("places", names)
+        assert [loaded[s].version for s in names] == [1 if n % 100 == 7 else 2 for n in range(1100)]
+
+    @pytest.mark.parametrize("seen", [0, 3])
+    async def test_one_of_twenty_racing_writes_of_a_document_wins(self, stores: Stores, seen: int) -> None:
+        if seen:
+            await stores.views.write("places", [Write("tally-a", 0, seen, {"n": seen})])
+        answers = await asyncio.gather(
+            *(stores.views.write("places", [Write("tally-a", seen, 4, {"by": n})]) for n in range(20))
+        )
+        assert sorted(answers) == [[False]] * 19 + [[True]]
+        loaded = await stores.views.load("places", ["tally-a"])
+        assert loaded["tally-a"].body == {"by": answers.index([True])}
+
+    @pytest.mark.parametrize(
+        ("where", "expected"),
+        [
+            ({}, "abcdef"),
+            ({"cohort": "c1"}, "abe"),
+            ({"cohort": "c9"}, ""),
+            ({"cohort": ["c1", "c2"]}, "abce"),
+            ({"cohort": []}, ""),
+            ({"cohort": [f"x{n}" for n in range(120)] + ["c2"]}, "c"),
+            ({"tags": "red"}, "ac"),
+            ({"tags": ["red", "blue"]}, "abc"),
+            ({"tags": ["red", *(f"x{n}" for n in range(120)), "blue"]}, "abc"),
+            ({"place.status": "held"}, "abcde"),
+            ({"place.status": "held", "cohort": "c1", "tags": "red"}, "a"),
+            ({"sessions.kind": "online"}, "bf"),
+            ({"sessions.kind": ["online", "coaching"]}, "bcf"),
+            ({"cohort": None}, "df"),
+            ({"cohort": [None, "c2"]}, "cdf"),
+            ({"place.kind": None}, "abcdef"),
+            ({"place.status.deeper": None}, "abcdef"),
+            ({"nowhere": None}, "abcdef"),
+            ({"credits": 20}, "e"),
+            ({"credits": "20"}, ""),
+            ({"open": True}, "e"),
+            ({"open": False}, ""),
+        ],
+    )
+    async def test_documents_are_found_by_their_fields(
+        self, stores: Stores, where: Mapping[str, Any], expected: str
+    ) -> None:
+        bodies: dict[str, Mapping[str, Any] | None] = {
+            "a": view_body("c1", "red", "blue"),
+            "b": view_body("c1", "blue", sessions=[{"kind": "online"}, {"kind": "residential"}]),
+            "c": view_body("c2", "red", sessions=[{"kind": "coaching"}]),
+            "d": view_body(None),
+            "e": view_body("c1", credits=20, open=True),
+            "f": {"sessions": [{"kind": "online"}]},
+            "g": None,
+        }
+        await stores.views.write("places", [Write(name, 0, 1, body) for name, body in reversed(bodies.items())])
+        found = await stores.views.find("places", where, limit=100)
+        assert "".join(stream for stream, _ in found) == expected
+        assert all(versioned == Versioned(1, bodies[stream]) for stream, versioned in found)
+
+    @pytest.mark.parametrize("cohort", ["c1", ["c1", "c2"], ["c2", *(f"x{n}" for n in range(120)), "c1"]])
+    async def test_what_is_found_is_read_in_pages(self, stores: Stores, cohort: Any) -> None:
+        names = [f"tally-{n:02d}" for n in range(25)]
+        writes = [Write(s, 0, 1, view_body("c1" if n % 2 else "c2")) for n, s in enumerate(names)]
+        await stores.views.write("places", writes[::-1])
+        wanted = names if isinstance(cohort, list) else names[1::2]
+        found: list[str] = []
+        while page := await stores.views.find("places", {"cohort": cohort}, after=found[-1] if found else "", limit=7):
+            assert len(page) == min(7, len(wanted) - len(found))
+            found += [stream for stream, _ in page]
+        assert found == wanted
+
+    async def test_the_first_epoch_of_a_source_is_remembered(self, stores: Stores) -> None:
+        bound = await asyncio.gather(*(stores.views.bind_epoch("enrolment", f"epoch{n}") for n in range(20)))
+        assert len(set(bound)) == 1
+        assert await stores.views.bind_epoch("enrolment", "another") == bound[0]
+        assert await stores.views.bind_epoch("mentoring", "its own") == "its own"
+
+    # Targets
+
+    async def test_marking_makes_a_target_dirty_and_raises_its_revision(self, stores: Stores) -> None:
+        await stores.targets.mark("standing", ["p1", "p2"])
+        await stores.targets.mark("standing", ["p1"])
+        assert await stores.targets.due("standing", NOON, limit=10) == {"p1": 2, "p2": 1}
+        assert await stores.targets.due("shortlist", NOON, limit=10) == {}
+        target = (await stores.targets.read("standing", ["p1", "p9"]))["p1"]
+        assert (target.revision, target.dirty, target.evaluate_at, target.basis, target.result) == (
+            2, True, None, {}, None,
+        )  # fmt: skip
+
+    async def test_no_mark_of_a_missing_target_is_lost_in_a_race(self, stores: Stores) -> None:
+        names = [f"p{n}" for n in range(30)]
+        await asyncio.gather(*(stores.targets.mark("standing", names) for _ in range(20)))
+        assert await stores.targets.due("standing", NOON, limit=100) == dict.fromkeys(names, 20)
+
+    async def test_due_gives_no_more_than_asked_for(self, stores: Stores) -> None:
+        await stores.targets.mark("standing", [f"p{n}" for n in range(10)])
+        assert len(await stores.targets.due("standing", NOON, limit=4)) == 4
+
+    async def test_finishing_stores_the_result_and_clears_dirty(self, stores: Stores) -> None:
+        await stores.targets.mark("standing", ["p1"])
+        finding = Finding("p1", 1, {"passed": [True, None]}, {"enrolment-c1--p1": 7}, None)
+        assert await stores.targets.finish("standing", [finding]) == [True]
+        assert await stores.targets.due("standing", NOON, limit=10) == {}
+        target = (await stores.targets.read("standing", ["p1"]))["p1"]
+        assert (target.revision, target.dirty, target.evaluate_at) == (2, False, None)
+        assert (target.basis, target.result) == (finding.basis, finding.result)
+
+    async def test_a_finding_on_an_older_revision_misses_and_leaves_dirty(self, stores: Stores) -> None:
+        await stores.targets.mark("standing", ["p1", "p2"])
+        await stores.targets.mark("standing", ["p1"])  # while p1 was being evaluated at revision 1
+        findings = [Finding(p, 1, {"n": 1}, {}, None) for p in ("p1", "p2")]
+        assert await stores.targets.finish("standing", findings) == [False, True]
+        assert await stores.targets.due("standing", NOON, limit=10) == {"p1": 2}
+
+    async def test_one_of_two_racing_findings_wins(self, stores: Stores) -> None:
+        await stores.targets.mark("standing", ["p1"])
+        answers = await asyncio.gather(
+            *(stores.targets.finish("standing", [Finding("p1", 1, {"n": n}, {}, None)]) for n in range(10))
+        )
+        assert sorted(answers) == [[False]] * 9 + [[True]]
+        assert (await stores.targets.read("standing", ["p1"]))["p1"].result == {"n": answers.index([True])}
+
+    async def test_a_target_is_due_when_its_deadline_has_come(self, stores: Stores) -> None:
+        deadline = NOON + timedelta(hours=1)
+        await stores.targets.mark("standing", ["p1", "p2"])
+        await stores.targets.finish(
+            "standing", [Finding("p1", 1, {}, {}, deadline), Finding("p2", 1, {}, {}, deadline + timedelta(days=1))]
+        )
+        assert await stores.targets.due("standing", deadline - timedelta(milliseconds=1), limit=10) == {}
+        assert await stores.targets.due("standing", deadline, limit=10) == {"p1": 2}
+        await stores.targets.mark("standing", ["p1"])
+        assert await stores.targets.due("standing", deadline, limit=10) == {"p1": 3}
+        await stores.targets.finish("standing", [Finding("p1", 3, {}, {}, None)])
+        assert await stores.targets.due("standing", deadline, limit=10) == {}
+
+    async def test_a_deadline_never_comes_early(self, stores: Stores) -> None:
+        deadline = NOON.replace(microsecond=1)
+        await stores.targets.mark("standing", ["p1"])
+        await stores.targets.finish("standing", [Finding("p1", 1, {}, {}, deadline)])
+        assert await stores.targets.due("standing", NOON, limit=10) == {}
+        assert await stores.targets.due("standing", NOON + timedelta(milliseconds=1), limit=10) == {"p1": 2}
+
+    async def test_many_targets_are_marked_read_and_finished_at_once(self, stores: Stores) -> None:
+        names = [f"p{n:04d}" for n in range(600)]
+        await stores.targets.mark("standing", names)
+        findings = [Finding(p, 1 if n % 50 else 9, {"n": n}, {}, None) for n, p in enumerate(names)]
+        assert await stores.targets.finish("standing", findings) == [bool(n % 50) for n in range(600)]
+        read = await stores.targets.read("standing", names)
+        assert [read[p].dirty for p in names] == [not n % 50 for n in range(600)]
+
+    # Keys
+
+    async def test_a_person_without_a_key_has_none(self, stores: Stores) -> None:
+        assert await stores.keys.key("p1") is None
+
+    async def test_twenty_racing_creators_get_one_key(self, stores: Stores) -> None:
+        given = await asyncio.gather(*(stores.keys.create_key("p1", bytes([n]) * 60) for n in range(20)))
+        assert len(set(given)) == 1
+        assert await stores.keys.key("p1") == given[0]
+        assert await stores.keys.create_key("p1", b"later") == given[0]
+
+    async def test_a_tombstone_is_for_ever(self, stores: Stores) -> None:
+        await stores.keys.create_key("p1", b"key")
+        for person in ("p1", "p2"):  # p2 never had a key
+            await stores.keys.destroy_key(person, NOON)
+            await stores.keys.destroy_key(person, NOON + timedelta(days=1))
+            with pytest.raises(KeyErased):
+                await stores.keys.key(person)
+            with pytest.raises(KeyErased):
+                await stores.keys.create_key(person, b"another")
+            with pytest.raises(KeyErased):
+                await stores.keys.key(person)
+
+    async def test_a_key_destroyed_while_it_is_created_stays_destroyed(self, stores: Stores) -> None:
+        people = [f"p{n}" for n in range(20)]
+        await asyncio.gather(
+            *(stores.keys.create_key(p, b"key") for p in people),
+            *(stores.keys.destroy_key(p, NOON) for p in people),
+            return_exceptions=True,
+        )
+        for person in people:
+            with pytest.raises(KeyErased):
+                await stores.keys.key(person)
