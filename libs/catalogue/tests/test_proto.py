@@ -9,15 +9,27 @@ from catalogue.proto import programme_from_proto, programme_to_proto
 from catalogue.testing import programmes
 from credence.common.v1 import programme_pb2 as pb
 
+SMALLEST = {
+    "credence": 1,
+    "id": "small",
+    "version": 1,
+    "title": "Small",
+    "owner": {"id": "owner", "title": "Owner"},
+    "duration": {"min_months": 1, "max_months": 1},
+    "awards": [
+        {"id": "done", "title": "Done", "kind": "completion", "confirmation": "automatic", "rule": {"check": "always"}}
+    ],
+}
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(programmes())
 def test_a_programme_comes_back_from_the_wire_as_it_went(programme: Programme) -> None:
     wire = programme_to_proto(programme).SerializeToString()
     assert programme_from_proto(pb.Programme.FromString(wire)) == programme
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(programmes())
 def test_a_programme_comes_back_from_json_as_it_went_and_its_checks_never_crash(programme: Programme) -> None:
     assert Programme.model_validate_json(programme.model_dump_json()) == programme
@@ -25,20 +37,22 @@ def test_a_programme_comes_back_from_json_as_it_went_and_its_checks_never_crash(
 
 
 def test_an_empty_message_is_no_programme() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="validation error"):
         programme_from_proto(pb.Programme())
 
 
 def test_a_decimal_that_is_none_is_refused_as_a_value_error() -> None:
+    message = programme_to_proto(Programme.model_validate(SMALLEST))
+    message.credit_cap = "many"
     with pytest.raises(ValueError, match="not a decimal"):
-        programme_from_proto(pb.Programme(credit_cap="many"))
+        programme_from_proto(message)
 
 
 def test_every_field_of_the_contract_is_written_by_the_strategies_and_the_conversion() -> None:
     """A field added to the .proto and forgotten in the conversion would be lost in silence: here it is missed."""
     seen: set[str] = set()
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None, database=None)
+    @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None, derandomize=True)
     @given(programmes())
     def collect(programme: Programme) -> None:
         _collect(programme_to_proto(programme), seen)

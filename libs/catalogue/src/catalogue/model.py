@@ -317,6 +317,8 @@ Rule: TypeAlias = Annotated[
     AllOf | AnyOf | AtLeast | Attended | ShareOfSessions | MeetingsHeld | AssessmentPassed | CreditsHeld | Always,
     Field(discriminator="check"),
 ]
+for _group in (AllOf, AnyOf, AtLeast):
+    _group.model_rebuild()  # they name Rule before it is
 
 
 class Credit(Part):

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from catalogue.fault import Path
 
-BYTES_MAX: Final = 1 << 20
+BYTES_MAX: Final = 256 * 1024
 DEPTH_MAX: Final = 60
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -86,7 +86,12 @@ def _decode(content: bytes) -> str:
 def _compose(text: str, source: Source) -> None:
     yaml = YAML(typ="safe", pure=True)
     try:
+        depth = 0
         for event in yaml.parse(io.StringIO(text)):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            # Here and not after: the parser itself takes minutes over ten thousand open brackets.
+            if depth > DEPTH_MAX:
+                raise _Unreadable("nested too deeply", _at(event.start_mark), "too-deep")
             if isinstance(event, AliasEvent):
                 message = "aliases are not used in the catalogue: write it out"
                 source.faults.append(SourceFault(*_at(event.start_mark), message, "yaml-alias"))
@@ -97,8 +102,6 @@ def _compose(text: str, source: Source) -> None:
     except ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise _Unreadable("a character that YAML does not allow", (line, 1)) from None
-    except RecursionError:
-        raise _Unreadable("nested too deeply", code="too-deep") from None
     except YAMLError as error:
         raise _Unreadable(str(error).splitlines()[0]) from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError) as error:
@@ -118,9 +121,6 @@ def _value(node: Node, path: Path, source: Source, seen: set[int]) -> Any:
     if id(node) in seen:
         return None  # an alias, a fault already: not unfolded, so that a file cannot grow in memory
     seen.add(id(node))
-    if len(path) > DEPTH_MAX:
-        source.faults.append(SourceFault(*_at(node.start_mark), "nested too deeply", "too-deep"))
-        return None
     match node:
         case MappingNode() if node.tag == f"{_TAG}map":
             return dict(_entries(node, path, source, seen))
