@@ -1,0 +1,84 @@
+"""A row of a register against the cohort and its programme: which unit it marks, and whether it can say that of it.
+
+Pure, and before the enrolment's own decision: what follows from the cohort and the programme alone is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+from catalogue.model import Programme
+from enrolment.domain.attendance import Attended, Unit, Unscheduled
+from enrolment.domain.cohort import Cohort
+from enrolment.domain.values import Value, invalid
+from eventcore.decider import Refusal
+
+
+class HeldUnit(Value):
+    """A unit that took place on `on`."""
+
+    unit: Unit
+    on: date
+
+
+def session_of(
+    cohort: Cohort, programme: Programme, session_id: str, value: Attended, today: date
+) -> HeldUnit | Refusal:
+    """A scheduled unit. Raises KeyError for a session the cohort does not have."""
+    planned = cohort.sessions[session_id]
+    session = planned.session
+    if planned.cancelled is not None:
+        return Refusal("session-cancelled", f"this session was cancelled ({planned.cancelled}): it takes no marks")
+    if session.on > today:
+        return Refusal("session-not-held", f"this session is on {session.on}: post its register on that day or later")
+    faults = tuple(_value_faults(value, session.minutes, programme))
+    return invalid(*faults) if faults else HeldUnit(unit=Unit(session_id=session_id), on=session.on)
+
+
+def record_of(
+    cohort: Cohort, programme: Programme, record: Unscheduled, value: Attended, today: date
+) -> HeldUnit | Refusal:
+    """An unscheduled unit, which the row creates; without minutes it has its kind's usual length."""
+    kind = programme.unit_kind(record.unit_kind)
+    minutes = record.minutes or (kind.minutes if kind else None) or 0
+    faults = (*_record_faults(cohort, programme, record), *_value_faults(value, minutes, programme))
+    if faults:
+        return invalid(*faults)
+    if record.on > today:
+        return Refusal("session-not-held", f"this unit is of {record.on}: post it on that day or later")
+    unit = Unit(unscheduled=record.model_copy(update={"minutes": minutes}))
+    return HeldUnit(unit=unit, on=record.on)
+
+
+def _record_faults(cohort: Cohort, programme: Programme, record: Unscheduled) -> Iterator[tuple[str, str]]:
+    kinds = {kind.id: kind for kind in programme.unit_kinds if kind.kind == "unscheduled"}
+    kind = kinds.get(record.unit_kind)
+    if kind is None:
+        known = ", ".join(sorted(kinds)) or "it has none"
+        yield "unscheduled.unit_kind", f"must be an unscheduled unit kind of the programme: {known}"
+        return
+    if not cohort.starts_on <= record.on <= cohort.ends_on:
+        yield "unscheduled.on", f"must be from {cohort.starts_on} to {cohort.ends_on}, the cohort's days"
+    if not (record.minutes or kind.minutes):
+        yield "unscheduled.minutes", "is missing, and the unit kind has no usual length: state it"
+    stated = {attribute.id: attribute.values for attribute in kind.attributes}
+    for name, values in stated.items():
+        if record.attributes.get(name) not in values:
+            yield f"unscheduled.attributes.{name}", f"must be one of {', '.join(values)}"
+    for name in sorted(record.attributes.keys() - stated.keys()):
+        yield f"unscheduled.attributes.{name}", f"is not stated of a {kind.unit}: leave it out"
+
+
+def _value_faults(value: Attended, unit_minutes: int, programme: Programme) -> Iterator[tuple[str, str]]:
+    if value.state == "partial":
+        if not 1 <= value.minutes < unit_minutes:
+            yield "value.minutes", f"must be from 1 to {unit_minutes - 1} of the unit's {unit_minutes} minutes"
+    elif value.minutes:
+        yield "value.minutes", f"goes with partial, not with {value.state}: leave it out"
+    if value.state == "excused":
+        if programme.excuse(value.excuse_code or "") is None:
+            codes = ", ".join(code.id for code in programme.excuse_codes) or "it has none"
+            yield "value.excuse_code", f"must be an excuse code of the programme: {codes}"
+    elif value.excuse_code is not None:
+        yield "value.excuse_code", f"goes with excused, not with {value.state}: leave it out"
