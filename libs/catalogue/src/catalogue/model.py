@@ -414,7 +414,9 @@ def children(rule: Rule) -> tuple[Rule, ...]:
 def rule_version(award: Award) -> str:
     """Names the rule an award is decided on: 16 hex digits of the SHA-256 of its canonical JSON.
 
-    Two programme versions that leave a rule as it is share its rule version.
+    Two programme versions that leave a rule as it is share its rule version. Defaults are left out of it, so that a
+    key added to the schema later does not rename every rule written before.
     """
-    canonical = json.dumps(award.rule.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    rule = award.rule.model_dump(mode="json", exclude_defaults=True)
+    canonical = json.dumps(rule, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
