@@ -34,11 +34,12 @@ class Method(Protocol[Q, A]):
 
 def addresses() -> dict[str, str]:
     """Where each service listens: CREDENCE_<SERVICE>, else the development stack's port."""
-    ports = _stack_ports()
+    ports = stack_ports()
     return {name: os.environ.get(f"CREDENCE_{name.upper()}") or f"127.0.0.1:{ports.grpc[name]}" for name in SERVICES}
 
 
-def _stack_ports() -> StackPorts:
+def stack_ports() -> StackPorts:
+    """The ports of this machine's development stack."""
     try:
         return StackPorts(**json.loads((credence_home() / "stack" / "ports.json").read_text()))
     except (OSError, ValueError, TypeError):

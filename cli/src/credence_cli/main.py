@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 import typer
+from typer.exceptions import Abort
 
 from credence_cli.command import fail
+from credence_cli.commands import assessments, attendance, catalogue, enrolments, mentor, operations, standing
 from credence_cli.exits import Exit
 from credence_cli.output import say
 
@@ -19,15 +21,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(enrolments.cohort_app, name="cohort")
+app.command()(enrolments.enrol)
+app.command()(enrolments.name)
+app.command()(enrolments.withdraw)
+app.add_typer(attendance.app, name="attendance")
+app.add_typer(assessments.assess_app, name="assess")
+app.add_typer(assessments.board_app, name="board")
+app.add_typer(standing.app, name="standing")
+app.add_typer(mentor.app, name="mentor")
+app.add_typer(operations.stack_app, name="stack")
+app.add_typer(operations.topics_app, name="topics")
+app.command()(operations.lag)
+app.command()(operations.token)
 
 
 def main() -> None:
     """The entry point: exit codes are those of `exits.Exit`."""
     try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
+        sys.exit(app(standalone_mode=False))
+    except (KeyboardInterrupt, Abort):
         say("Interrupted. What was acknowledged is kept; run it again to go on.")
         sys.exit(int(Exit.INTERRUPTED))
+    except TyperException as usage:
+        # Typer's own rendering of a usage error, which only its standalone mode calls; that mode swallows Ctrl-C.
+        getattr(usage, "show", lambda: say(str(usage)))()
+        sys.exit(int(Exit.USAGE))
     except Exception as error:  # noqa: BLE001 (`fail` raises again what it does not know)
         sys.exit(fail(error))
 
