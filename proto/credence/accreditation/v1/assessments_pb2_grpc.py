@@ -46,6 +46,11 @@ class AssessmentServiceStub:
                 request_serializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.GetAssessmentsRequest.SerializeToString,
                 response_deserializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.GetAssessmentsResponse.FromString,
                 _registered_method=True)
+        self.ListAssessments = channel.unary_unary(
+                '/credence.accreditation.v1.AssessmentService/ListAssessments',
+                request_serializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.ListAssessmentsRequest.SerializeToString,
+                response_deserializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.ListAssessmentsResponse.FromString,
+                _registered_method=True)
 
 
 class AssessmentServiceServicer:
@@ -65,6 +70,13 @@ class AssessmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAssessments(self, request, context):
+        """A whole cohort's, for boards and for whoever compares two registers: learner by learner would be a call each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AssessmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_AssessmentServiceServicer_to_server(servicer, server):
                     servicer.GetAssessments,
                     request_deserializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.GetAssessmentsRequest.FromString,
                     response_serializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.GetAssessmentsResponse.SerializeToString,
+            ),
+            'ListAssessments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssessments,
+                    request_deserializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.ListAssessmentsRequest.FromString,
+                    response_serializer=credence_dot_accreditation_dot_v1_dot_assessments__pb2.ListAssessmentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class AssessmentService:
             '/credence.accreditation.v1.AssessmentService/GetAssessments',
             credence_dot_accreditation_dot_v1_dot_assessments__pb2.GetAssessmentsRequest.SerializeToString,
             credence_dot_accreditation_dot_v1_dot_assessments__pb2.GetAssessmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssessments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credence.accreditation.v1.AssessmentService/ListAssessments',
+            credence_dot_accreditation_dot_v1_dot_assessments__pb2.ListAssessmentsRequest.SerializeToString,
+            credence_dot_accreditation_dot_v1_dot_assessments__pb2.ListAssessmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,8 @@ class AssessmentServiceStub:
     RecordAssessments: _aio.UnaryUnaryMultiCallable[_assessments_pb2.RecordAssessmentsRequest, _outcome_pb2.BatchResponse]
     """A learner may register for and submit its own work; results are the assessor's."""
     GetAssessments: _aio.UnaryUnaryMultiCallable[_assessments_pb2.GetAssessmentsRequest, _assessments_pb2.GetAssessmentsResponse]
+    ListAssessments: _aio.UnaryUnaryMultiCallable[_assessments_pb2.ListAssessmentsRequest, _assessments_pb2.ListAssessmentsResponse]
+    """A whole cohort's, for boards and for whoever compares two registers: learner by learner would be a call each."""
 
 class AssessmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Assessed work: registered, submitted, assessed, referred, resubmitted, passed."""
@@ -38,5 +40,13 @@ class AssessmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assessments_pb2.GetAssessmentsRequest,
         context: _aio.ServicerContext[_assessments_pb2.GetAssessmentsRequest, _abc.Awaitable[_assessments_pb2.GetAssessmentsResponse]],
     ) -> _abc.Awaitable[_assessments_pb2.GetAssessmentsResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ListAssessments(
+        self,
+        request: _assessments_pb2.ListAssessmentsRequest,
+        context: _aio.ServicerContext[_assessments_pb2.ListAssessmentsRequest, _abc.Awaitable[_assessments_pb2.ListAssessmentsResponse]],
+    ) -> _abc.Awaitable[_assessments_pb2.ListAssessmentsResponse]:
+        """A whole cohort's, for boards and for whoever compares two registers: learner by learner would be a call each."""
 
 def add_AssessmentServiceServicer_to_server(servicer: AssessmentServiceServicer, server: _aio.Server) -> None: ...
