@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
-from typer.exceptions import Abort
+from typer.exceptions import Abort, TyperException
 
 from credence_cli.command import fail
 from credence_cli.commands import assessments, attendance, catalogue, enrolments, mentor, operations, standing
