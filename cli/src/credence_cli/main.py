@@ -46,7 +46,8 @@ def main() -> None:
         sys.exit(int(Exit.INTERRUPTED))
     except TyperException as usage:
         # Typer's own rendering of a usage error, which only its standalone mode calls; that mode swallows Ctrl-C.
-        getattr(usage, "show", lambda: say(str(usage)))()
+        message = str(usage)
+        getattr(usage, "show", lambda: say(message))()
         sys.exit(int(Exit.USAGE))
     except Exception as error:  # noqa: BLE001 (`fail` raises again what it does not know)
         sys.exit(fail(error))
