@@ -186,13 +186,21 @@ _MARKS: tuple[Mark, ...] = ("unfolded", "unpublished")
 class MongoAppends:
     """AppendStore: one document an append, `_id` = `<stream>@<first>`, which is the optimistic lock."""
 
-    def __init__(self, link: _Link, epoch: str) -> None:
+    def __init__(self, link: _Link) -> None:
         self._link = link
-        self._epoch = epoch
+        self._epoch = ""
 
     @property
     def epoch(self) -> str:
+        if not self._epoch:
+            raise RuntimeError("the stores were not prepared")
         return self._epoch
+
+    async def prepare(self) -> None:
+        """Creates the epoch at the database's very first start, reads it ever after; and the indexes."""
+        kept = await self._link.keep_first("store", {"_id": "epoch", "epoch": secrets.token_hex(8)})
+        self._epoch = kept["epoch"]
+        await self._ensure_indexes()
 
     async def load(self, streams: Sequence[str]) -> dict[str, list[Append]]:
         found: dict[str, list[Append]] = {}
@@ -448,15 +456,21 @@ def _wrapped(document: Mapping[str, Any]) -> bytes:
     return bytes(document["wrapped"])
 
 
-@dataclass(frozen=True)
 class MongoStores:
-    """One service's database."""
+    """One service's database. Making it contacts no server; `prepare` does."""
 
-    appends: MongoAppends
-    views: MongoViews
-    targets: MongoTargets
-    keys: MongoKeys
-    _link: _Link
+    def __init__(self, uri: str, database: str, bounds: Bounds = Bounds()) -> None:
+        self._link = _Link(uri, database, bounds)
+        self.appends = MongoAppends(self._link)
+        self.views = MongoViews(self._link)
+        self.targets = MongoTargets(self._link)
+        self.keys = MongoKeys(self._link)
+
+    async def prepare(self, views: Sequence[View[Any]] = (), evaluations: Sequence[str] = ()) -> None:
+        """Creates what is missing: indexes, and the epoch. Raises StoreUnavailable: call again."""
+        await self.appends.prepare()
+        await self.views.ensure_indexes(views)
+        await self.targets.ensure_indexes(evaluations)
 
     async def ping(self) -> None:
         """Returns when the server answers. Raises StoreUnavailable, at the latest after `ping_seconds`."""
@@ -474,21 +488,12 @@ async def connect(
     evaluations: Sequence[str] = (),
     bounds: Bounds = Bounds(),
 ) -> MongoStores:
-    """Opens a service's database, creating what is missing: the indexes, and the epoch at its very first start.
-
-    Raises StoreUnavailable when the database does not answer or refuses: call again.
-    """
-    link = _Link(uri, database, bounds)
+    """A service's database, prepared. Raises StoreUnavailable when it does not answer or refuses: call again."""
+    stores = MongoStores(uri, database, bounds)
     try:
-        epoch = await link.keep_first("store", {"_id": "epoch", "epoch": secrets.token_hex(8)})
-        stores = MongoStores(
-            MongoAppends(link, epoch["epoch"]), MongoViews(link), MongoTargets(link), MongoKeys(link), link
-        )
-        await stores.appends._ensure_indexes()
-        await stores.views.ensure_indexes(views)
-        await stores.targets.ensure_indexes(evaluations)
+        await stores.prepare(views, evaluations)
     except BaseException:
-        link.close()
+        await stores.close()
         raise
     return stores
 

@@ -106,7 +106,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     async def pause(attempt: int) -> None:
         await asyncio.sleep(LOST_RACE_PAUSE_SECONDS * attempt)
 
-    executor = Executor(stores.appends, settings.digest_key, pause=pause, stored=stored)
+    executor = Executor(stores.appends, settings.digest_key.get_secret_value(), pause=pause, stored=stored)
     marker = Marker(parts.evaluations, stores.views, stores.targets, marked)
     deciders = {d.category: d for d in parts.deciders}
     own = Folder([v for v in parts.views if v.category in deciders], stores.views, marker)
@@ -117,7 +117,11 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         stores.appends, deciders, published(parts.public), bus, topic=parts.topic, source=f"credence/{parts.name}"
     )
     kernel = Kernel(
-        executor, stores.views, stores.targets, Keyring(stores.keys, settings.master_key, time.monotonic), now
+        executor,
+        stores.views,
+        stores.targets,
+        Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic),
+        now,
     )
 
     background = [
