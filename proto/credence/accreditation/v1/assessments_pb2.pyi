@@ -117,7 +117,7 @@ class RecordAssessment(_message.Message):
 
         SUBMITTED_ON_FIELD_NUMBER: _builtins.int
         submitted_on: _builtins.str
-        """Civil date."""
+        """Civil date, here and below; empty: today. Never to come; only an importer may name a past one."""
         def __init__(
             self,
             *,
@@ -142,7 +142,6 @@ class RecordAssessment(_message.Message):
         mark: _builtins.str
         """Decimal of 100; may be empty."""
         assessed_on: _builtins.str
-        """Civil date."""
         def __init__(
             self,
             *,
@@ -169,7 +168,7 @@ class RecordAssessment(_message.Message):
         result: Global___Result.ValueType
         mark: _builtins.str
         carried_on: _builtins.str
-        """Civil date on which it is carried over."""
+        """The day on which it is carried over."""
         from_cohort_id: _builtins.str
         """The earlier presentation, where known."""
         def __init__(

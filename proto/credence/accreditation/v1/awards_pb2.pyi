@@ -79,7 +79,7 @@ class ConfirmAward(_message.Message):
     person_id: _builtins.str
     award_id: _builtins.str
     decided_on: _builtins.str
-    """Civil date of the board."""
+    """Civil date of the board; empty: today. Never to come, nor before the award was made."""
     def __init__(
         self,
         *,
@@ -138,6 +138,7 @@ class DecideReview(_message.Message):
     reason_code: _builtins.str
     """A code, e.g. "clerical-error"."""
     decided_on: _builtins.str
+    """Civil date; empty: today."""
     def __init__(
         self,
         *,
@@ -175,7 +176,7 @@ class ListAwardsRequest(_message.Message):
     """Unspecified: every state that the ledger holds."""
     token: _builtins.str
     page_size: _builtins.int
-    """At most 1,000; 0: 1,000."""
+    """At most 1,000; 0: 100. A page ends with a person's last award, so it may hold a few more."""
     page_token: _builtins.str
     def __init__(
         self,

@@ -39,6 +39,8 @@ class _AwardStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AwardState
     """Met, but the cap on credits is used up by awards of higher rank."""
     AWARD_STATE_REVOKED: _AwardState.ValueType  # 7
     """Revoked by the awarding body."""
+    AWARD_STATE_HELD_FROM_ANOTHER_COHORT: _AwardState.ValueType  # 8
+    """Met, and held already from another cohort of the programme: the same award counts once."""
 
 class AwardState(_AwardState, metaclass=_AwardStateEnumTypeWrapper): ...
 
@@ -54,6 +56,8 @@ AWARD_STATE_CAPPED: AwardState.ValueType  # 6
 """Met, but the cap on credits is used up by awards of higher rank."""
 AWARD_STATE_REVOKED: AwardState.ValueType  # 7
 """Revoked by the awarding body."""
+AWARD_STATE_HELD_FROM_ANOTHER_COHORT: AwardState.ValueType  # 8
+"""Met, and held already from another cohort of the programme: the same award counts once."""
 Global___AwardState: _TypeAlias = AwardState  # noqa: Y015
 
 class _CertificateState:
@@ -195,12 +199,15 @@ class AwardStanding(_message.Message):
     EXPLANATION_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     REVIEW_ID_FIELD_NUMBER: _builtins.int
+    HELD_FROM_COHORT_ID_FIELD_NUMBER: _builtins.int
     award_id: _builtins.str
     title: _builtins.str
     kind: _programme_pb2.AwardKind.ValueType
     state: Global___AwardState.ValueType
     review_id: _builtins.str
     """Of the open review, where there is one."""
+    held_from_cohort_id: _builtins.str
+    """With AWARD_STATE_HELD_FROM_ANOTHER_COHORT: which."""
     @_builtins.property
     def credit(self) -> _programme_pb2.Credit:
         """Set with credit."""
@@ -220,10 +227,11 @@ class AwardStanding(_message.Message):
         explanation: Global___Explanation | None = ...,
         certificate: Global___Certificate | None = ...,
         review_id: _builtins.str = ...,
+        held_from_cohort_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "credit", b"credit", "explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "kind", b"kind", "review_id", b"review_id", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "held_from_cohort_id", b"held_from_cohort_id", "kind", b"kind", "review_id", b"review_id", "state", b"state", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,7 +255,7 @@ class Explanation(_message.Message):
     CHILDREN_FIELD_NUMBER: _builtins.int
     check: _builtins.str
     """"all-of", "any-of", "at-least", "attended", "share-of-sessions", "meetings-held", "assessment-passed",
-    "credits-held", "always".
+    "credits", "always", and "placed" where the learner has no place on the cohort.
     """
     title: _builtins.str
     satisfied: _builtins.bool
@@ -351,7 +359,7 @@ class ListStandingsRequest(_message.Message):
     person_id: _builtins.str
     token: _builtins.str
     page_size: _builtins.int
-    """At most 1,000; 0: 1,000."""
+    """At most 1,000; 0: 100."""
     page_token: _builtins.str
     def __init__(
         self,
