@@ -319,6 +319,8 @@ async def test_what_does_not_stop_neither_hangs_the_drain_nor_keeps_the_stores_o
 
 
 async def test_a_consumer_being_stopped_is_not_taken_for_a_stuck_one(start: Any, kit: Any) -> None:
+    alive: list[str] = []
+
     async def build(settings: Any, given: Kit) -> Service:
         dog = given.health.watchdog("poll", 0.6)
         stopped = asyncio.Event()
@@ -331,12 +333,14 @@ async def test_a_consumer_being_stopped_is_not_taken_for_a_stuck_one(start: Any,
         async def stop() -> None:
             stopped.set()
             await kit.wait_until(lambda: dog.report().state == "failing")
+            alive.append(given.health.liveness().state)
 
-        return Service(register=kit.register(), background=(Background("consumer", run, stop, watchdog="poll"),))
+        return Service(register=kit.register(), background=(Background("consumer", run, stop),))
 
     async with start(build) as running:
         running.process.stop()
         assert await running.task is Exit.OK
+    assert alive == ["ok"]
 
 
 async def test_a_stop_during_the_start_is_a_clean_one(

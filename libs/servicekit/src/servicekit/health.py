@@ -117,12 +117,8 @@ class Health:
             self._watchdogs[name] = Watchdog(self._running, max_age_seconds)
         return self._watchdogs[name]
 
-    def drop_watchdog(self, name: str) -> None:
-        """Forgets a watchdog whose work was ended on purpose."""
-        self._watchdogs.pop(name, None)
-
     def stopping(self) -> None:
-        """Not ready, for good: the process drains."""
+        """Not ready, for good: the process drains. Work that is being stopped is no longer stuck work."""
         self._stopping = True
 
     def tick(self) -> float:
@@ -144,12 +140,15 @@ class Health:
         """Whether the process is worth keeping: the event loop and every watchdog."""
         stall = self._clock() - self._ticked
         loop = State.FAILING if stall > LOOP_STALL_SECONDS_MAX else State.OK
-        checks = {name: dog.report() for name, dog in sorted(self._watchdogs.items())}
+        dogs = {} if self._stopping else self._watchdogs
+        checks = {name: dog.report() for name, dog in sorted(dogs.items())}
         checks["event-loop"] = CheckReport(loop, stall, "" if loop is State.OK else "the event loop is blocked")
         return _report(checks)
 
     def stale(self) -> list[str]:
-        """The names of stale watchdogs."""
+        """The names of stale watchdogs; none while stopping."""
+        if self._stopping:
+            return []
         return [name for name, dog in self._watchdogs.items() if dog.report().state is State.FAILING]
 
     def _running(self) -> float:

@@ -61,16 +61,11 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Background:
-    """Work that goes on as long as the process. `run` returns only after `stop`, or is cancelled when there is none.
-
-    `watchdog` names the watchdog `run` beats (`Health.watchdog`), which is dropped before `stop`, so that a consumer
-    being stopped is not taken for a stuck one.
-    """
+    """Work that goes on as long as the process. `run` returns only after `stop`, or is cancelled when there is none."""
 
     name: str
     run: Callable[[], Coroutine[Any, Any, None]]
     stop: Callable[[], Awaitable[None]] | None = None
-    watchdog: str | None = None
 
 
 def _translate_nothing(_: Exception) -> RpcFailure | None:
@@ -154,6 +149,7 @@ class Process(Generic[S]):
         """Asks for a drain. Again is harmless: a terminal and a parent often both send the signal."""
         if not self._stop.is_set():
             _log.info("stopping", drain_timeout_seconds=self.settings.drain_timeout_seconds)
+        self.health.stopping()
         self._stop.set()
 
     async def run(self) -> Exit:
@@ -337,7 +333,7 @@ class Process(Generic[S]):
             self._loop_late.set(self.health.tick())
             await self._tell_grpc_health()
             stale = self.health.stale()
-            if stale and not self._stop.is_set():
+            if stale:
                 _log.critical("watchdog-stale", watchdogs=stale)
                 self._exit = Exit.INTERNAL
                 self.stop()
@@ -360,8 +356,6 @@ class Process(Generic[S]):
             if time.monotonic() - began >= total / 2:
                 late.append("calls in flight")
         for background, task in reversed(self._running):
-            if background.watchdog is not None:
-                self.health.drop_watchdog(background.watchdog)
             # A tenth of the time is kept for closing the stores.
             if not await _stop_background(background, task, end - total / 10 - time.monotonic()):
                 late.append(background.name)
