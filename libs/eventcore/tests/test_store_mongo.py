@@ -95,7 +95,7 @@ class AppendsWithoutTheLock(MongoAppends):
 
 
 async def test_the_check_turns_red_on_a_store_without_the_lock(mongo: MongoStores) -> None:
-    store = AppendsWithoutTheLock(mongo._link, "planted")
+    store = AppendsWithoutTheLock(mongo._link)
     acknowledged = await write_all(store, "tally-raced", WRITERS, 2)
     with pytest.raises(AssertionError, match=r"where \d+ is due"):
         check_dense((await store.load(["tally-raced"]))["tally-raced"], acknowledged)

@@ -17,6 +17,10 @@ from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, AppendStore
 
 
+# Appends a step takes. The stand-in database of tests pays for the whole backlog at every page, so pages are large.
+PAGE = 2_000
+
+
 class Bus(Protocol):
     async def send(self, records: Sequence[Record]) -> list[bool]:
         """Sends records of distinct streams at once; True where the broker acknowledged (acks=all). Never raises."""
@@ -46,7 +50,7 @@ class OwnFold:
     """Folds appends into the service's own views."""
 
     def __init__(
-        self, store: AppendStore, deciders: Mapping[str, Decider[Any, Any, Any]], folder: Folder, *, limit: int = 500
+        self, store: AppendStore, deciders: Mapping[str, Decider[Any, Any, Any]], folder: Folder, *, limit: int = PAGE
     ) -> None:
         self._store = store
         self._deciders = deciders
@@ -87,7 +91,7 @@ class Publisher:
         *,
         topic: str,
         source: str,
-        limit: int = 500,
+        limit: int = PAGE,
     ) -> None:
         self._store = store
         self._deciders = deciders
