@@ -228,6 +228,23 @@ def test_an_unscheduled_unit_counts_where_its_attribute_is_right_and_its_day_in_
     assert decided(a_rule, replace(some, now=YEAR.last)).possible
 
 
+def test_an_unscheduled_unit_of_another_module_does_not_count_for_a_module() -> None:
+    units = tuple(
+        UnscheduledUnit(f"e@{n}", "placement", START, "present", module)
+        for n, module in enumerate(["risk", "context", None])
+    )
+    told = decided(rule("attended", unit_kind="placement", module="risk", at_least=1), facts(unscheduled=units))
+    assert told.counted == ("e@0",)
+
+
+def test_an_excuse_that_lowered_the_need_is_among_the_facts_that_count() -> None:
+    a_rule = rule("share-of-sessions", at_least="0.5")
+    some = facts(sessions=days(3), attendances=(mark(0, "present"), mark(1, "excused", excuse="provider-fault")))
+    told = decided(a_rule, some)
+    assert (told.satisfied, told.counted) == (True, ("enrolment-c--p@2", "enrolment-c--p@3"))
+    assert not decided(a_rule, only(some, {"enrolment-c--p@2"})).satisfied
+
+
 def test_two_current_marks_of_one_session_are_refused_loudly() -> None:
     with pytest.raises(ValueError, match="two current marks"):
         facts(sessions=days(1), attendances=(mark(0, "present"), mark(0, "absent")))
