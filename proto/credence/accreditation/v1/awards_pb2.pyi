@@ -176,7 +176,7 @@ class ListAwardsRequest(_message.Message):
     """Unspecified: every state that the ledger holds."""
     token: _builtins.str
     page_size: _builtins.int
-    """At most 1,000; 0: 100. A page ends with a person's last award, so it may hold a few more."""
+    """At most 1,000; 0: 1,000. A page ends with a person's last award, so it may hold a few more."""
     page_token: _builtins.str
     def __init__(
         self,

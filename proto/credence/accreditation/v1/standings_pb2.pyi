@@ -359,7 +359,7 @@ class ListStandingsRequest(_message.Message):
     person_id: _builtins.str
     token: _builtins.str
     page_size: _builtins.int
-    """At most 1,000; 0: 100."""
+    """At most 1,000; 0: 1,000."""
     page_token: _builtins.str
     def __init__(
         self,
