@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TYPED := libs services cli tests scripts bench conftest.py
 PACKAGES := proto libs/eventcore libs/servicekit libs/catalogue services/enrolment services/accreditation services/mentoring cli
 
 ##@ First steps
@@ -23,11 +24,39 @@ $(VENV)/.ready: requirements-uv.lock requirements-dev.lock $(addsuffix /pyprojec
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@touch $@
 
+##@ The main job
+demo: setup ## the whole platform on embedded servers, shown step by step (KEEP=1 leaves it running)
+	@$(BIN)/credence demo $(if $(KEEP),--keep)
+
+##@ Checks
+test: setup check ## everything that must hold: format, lint, types, contracts, drift, and every test
+	@$(BIN)/pytest $(PYTEST)
+
+check: setup ## the static half of `make test`, a minute or so
+	@$(BIN)/ruff format --check --quiet . || { echo "run make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(TYPED)
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/buf lint
+	@$(BIN)/python scripts/generate_protos.py --check
+	@$(BIN)/credence catalogue check
+
+test-import: setup ## the whole of OULAD imported and compared, with every difference explained
+	@$(BIN)/pytest -m slow cli/tests/oulad $(PYTEST)
+
+format: setup ## format the code and mend what ruff can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix .
+
 ##@ Locks and generated code
+proto: setup ## generate the contracts package from proto/**/*.proto
+	@$(BIN)/buf lint
+	@$(BIN)/python scripts/generate_protos.py
+
 LOCAL := $(foreach p,proto eventcore servicekit catalogue enrolment accreditation mentoring cli,--no-emit-package credence-$(p)) --no-emit-package credence
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --no-header $(LOCAL)
 lock: setup ## resolve every dependency again, with hashes, naming no registry
 	$(LOCK) $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
 	$(LOCK) -c requirements.lock requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
-.PHONY: help setup lock
+.PHONY: help setup demo test check test-import format proto lock
