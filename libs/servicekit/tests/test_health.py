@@ -154,11 +154,14 @@ async def test_a_head_request_gets_no_body(port: int) -> None:
 
 
 async def test_garbage_of_any_size_does_not_stop_it(port: int) -> None:
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     chance = random.Random(20)
     for size in (0, 1, 100, 8_191, 8_192, 8_193, 200_000):
         await ask(port, chance.randbytes(size), hang_up=True)
         await ask(port, b"A" * size + b"\r\n\r\n", hang_up=True)
     assert (await ask(port, b"GET /live HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    assert unhandled == []
 
 
 async def test_slow_clients_are_dropped_and_others_still_served(port: int) -> None:

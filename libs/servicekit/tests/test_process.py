@@ -320,6 +320,7 @@ async def test_what_does_not_stop_neither_hangs_the_drain_nor_keeps_the_stores_o
 
 async def test_a_consumer_being_stopped_is_not_taken_for_a_stuck_one(start: Any, kit: Any) -> None:
     alive: list[str] = []
+    stale: list[str] = []
 
     async def build(settings: Any, given: Kit) -> Service:
         dog = given.health.watchdog("poll", 0.6)
@@ -334,6 +335,7 @@ async def test_a_consumer_being_stopped_is_not_taken_for_a_stuck_one(start: Any,
             stopped.set()
             await kit.wait_until(lambda: dog.report().state == "failing")
             alive.append(given.health.liveness().state)
+            stale.extend(given.health.stale())
 
         return Service(register=kit.register(), background=(Background("consumer", run, stop),))
 
@@ -341,6 +343,7 @@ async def test_a_consumer_being_stopped_is_not_taken_for_a_stuck_one(start: Any,
         running.process.stop()
         assert await running.task is Exit.OK
     assert alive == ["ok"]
+    assert stale == []
 
 
 async def test_a_stop_during_the_start_is_a_clean_one(
@@ -375,7 +378,6 @@ def environment(secrets_dir: Path, issuer: Any) -> dict[str, str]:
         "CREDENCE_KAFKA_BOOTSTRAP": "127.0.0.1:1",
         "CREDENCE_JWKS": str(issuer.jwks),
         "CREDENCE_ISSUER": "https://issuer.test",
-        "CREDENCE_STARTUP_TIMEOUT_SECONDS": "1",
     }
 
 
@@ -423,7 +425,11 @@ async def test_a_signal_drains_and_exits_0(environment: dict[str, str], number: 
     ("extra", "code", "said"),
     [
         ({"CREDENCE_GRPC_PORT": "many", "CREDENCE_PROFILE": "test"}, Exit.SETTINGS, "2 settings are wrong"),
-        ({"SAMPLE_BACKGROUND": "away"}, Exit.SERVERS_AWAY, "sample cannot start: no answer within 1 s from store"),
+        (
+            {"SAMPLE_BACKGROUND": "away", "CREDENCE_STARTUP_TIMEOUT_SECONDS": "1"},
+            Exit.SERVERS_AWAY,
+            "sample cannot start: no answer within 1 s from",
+        ),
         ({"SAMPLE_BACKGROUND": "stuck"}, Exit.INTERNAL, "watchdog-stale"),
         ({"SAMPLE_BACKGROUND": "defect"}, Exit.INTERNAL, "process-failed"),
     ],
