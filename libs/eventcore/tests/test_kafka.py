@@ -174,7 +174,7 @@ async def test_a_record_that_cannot_be_sent_fails_alone(kafka: Kafka) -> None:
         None,
     )
     large = Record(kafka.topic, "counter-3", b"x" * 2_000_000, good.headers)
-    async with _hasty(kafka) as bus:
+    async with _bus(kafka, request_seconds=1.0, delivery_seconds=10.0) as bus:
         assert await bus.send([]) == []
         assert await bus.send([large, good, lost]) == [False, True, False]
     assert ids_in(await kafka.records()) == {"counter-1@1"}
@@ -266,9 +266,10 @@ async def test_a_poison_record_stops_the_source_and_nothing_beyond_it_is_committ
     await _nothing_committed_past(kafka, "counter-1@2")
     assert process.tallies["counter-1"].version == 1
     assert process.tallies["counter-30"].version == 1
-    again = Process(kafka, process.views)
+    again = Process(kafka, process.views, settings=replace(SOON, max_records=1))
     with pytest.raises(Poison, match="counter-1@2"):
         await again.run_until(lambda: False, "a restart does not skip it")
+    await _nothing_committed_past(kafka, "counter-1@2")
 
 
 async def test_a_gap_stops_the_source_and_nothing_beyond_it_is_committed(kafka: Kafka) -> None:
@@ -334,7 +335,7 @@ async def test_a_batch_waits_for_a_store_that_is_away_longer_than_a_session(kafk
     store = stored(streams=20, versions=3)
     async with _bus(kafka) as bus:
         await _drain(publisher(store, bus, kafka.topic))
-    back = time.monotonic() + SOON.session_timeout_ms / 1000 + 1
+    back = time.monotonic() + SOON.session_timeout_ms / 1000 + 0.1
 
     async def away(_batch: Sequence[Received]) -> None:
         if time.monotonic() < back:
@@ -393,39 +394,47 @@ async def test_a_handler_that_hangs_is_given_up_and_tried_again(kafka: Kafka) ->
     assert process.held_up == ["a batch was not handled within 0.3 s"]
 
 
-async def test_a_source_outlives_its_broker_and_shows_the_age_of_what_it_has(
+async def test_a_source_outlives_its_broker_and_another_waits_for_it_to_start(
     kafka: Kafka, broker: EmbeddedKafka
 ) -> None:
     process = Process(kafka)
-    async with _hasty(kafka) as bus, process.running() as task:
+    late = Process(replace(kafka, group=f"{kafka.group}.late"))
+    async with _hasty(kafka) as bus, AsyncExitStack() as stack:
+        task = await stack.enter_async_context(process.running())
         await send(bus, records_of("counter-1", [1], kafka.topic))
         await until(lambda: bool(process.handled) and process.source.age_seconds() < 1, "it is up to date")
         await asyncio.to_thread(broker.kill)
         polls = process.polls
         await until(lambda: process.source.age_seconds() > 2, "the views grow old")
         assert process.polls <= polls + 1, "no sign of life while nothing answers"
+        await stack.enter_async_context(late.running())
+        await until(lambda: len(late.held_up) >= 2, "the other says why it does not start")
         await asyncio.to_thread(broker.start)
         await until(lambda: process.polls > polls + 1 and process.source.age_seconds() < 2, "it is up to date again")
-
-        async def sent() -> bool:
-            if await bus.send(records_of("counter-1", [2], kafka.topic)) == [True]:
-                return True
-            await bus.renew()
-            return False
-
-        await until(sent, "the bus is back")
-        await until(lambda: process.tallies["counter-1"].version == 2, "the next event is folded")
+        await send(bus, records_of("counter-1", [2], kafka.topic))
+        await until(
+            lambda: process.tallies["counter-1"].version == 2 and late.tallies == process.tallies,
+            "both have folded the next event",
+        )
         assert not task.done()
 
 
-async def test_a_source_waits_for_a_broker_that_is_away_at_the_start(kafka: Kafka, broker: EmbeddedKafka) -> None:
-    await asyncio.to_thread(broker.kill)
-    process = Process(kafka)
-    async with process.running() as task:
-        await until(lambda: len(process.held_up) >= 2, "it says why")
-        await asyncio.to_thread(broker.start)
-        await until(lambda: process.polls > 0, "it has joined")
-        assert not task.done()
+async def test_a_watchdog_is_fed_while_kafka_is_away_and_not_by_a_consumer_that_is_stuck(
+    kafka: Kafka, broker: EmbeddedKafka
+) -> None:
+    process = Process(kafka, settings=replace(SOON, silence_seconds=0.3))
+    async with process.running():
+        await until(lambda: process.polls > 2, "it polls")
+        async with _silent(broker):
+            await until(lambda: bool(process.held_up), "it says that Kafka is away")
+            polls = process.polls
+            await until(lambda: process.polls > polls + 1, "a new process would do no better")
+        await until(lambda: process.source.age_seconds() < 1, "it is up to date again")
+        process.source._consumer._fetcher._fetch_task.cancel()
+        await until(lambda: process.source.age_seconds() > 1, "its fetches died")
+        polls = process.polls
+        await until(lambda: process.source.age_seconds() > 3, "nobody noticed")
+        assert process.polls == polls
 
 
 async def test_a_binary_header_does_not_disturb_its_batch(kafka: Kafka) -> None:

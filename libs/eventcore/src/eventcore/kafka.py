@@ -33,7 +33,7 @@ from eventcore.store import StoreUnavailable
 REQUEST_BYTES_MAX = 1_048_576
 # One partition's records of one request. Above the records one send holds, or each send would wait for the last.
 BATCH_BYTES_MAX = 262_144
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 # Not in the framework's own tree of loggers, which brings its own handler; at INFO it tells of every task.
@@ -49,7 +49,7 @@ class TopicsMissing(Exception):
     """Kafka is there, the topics are not."""
 
 
-async def probe_kafka(bootstrap: str, topics: Sequence[str], *, seconds: float = 5.0) -> None:
+async def probe_kafka(bootstrap: str, topics: Sequence[str], *, seconds: float = 2.0) -> None:
     """Asks Kafka once for these topics. Raises KafkaAway, or TopicsMissing naming them."""
     admin = AIOKafkaAdminClient(
         bootstrap_servers=bootstrap, client_id="credence-probe", request_timeout_ms=int(seconds * 1000)
@@ -183,7 +183,8 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
 class SourceSettings:
     """Limits of one consumer.
 
-    `attempt_seconds` bounds one handling of a batch. A watchdog on `polled` must allow for it.
+    `attempt_seconds` bounds one handling of a batch; a watchdog on `polled` must allow for it.
+    After `silence_seconds` without a sign of life, and every so often from then on, Kafka is asked whether it is away.
     `session_timeout_ms` is how soon a dead process' partitions move on; a paused one finds them gone, harmlessly.
     `max_poll_interval_ms` is how long one batch may be retried before the group gives its partitions to another:
     well above the longest outage of a store.
@@ -195,6 +196,7 @@ class SourceSettings:
     drain_seconds: float = 10.0
     start_seconds: float = 30.0
     look_seconds: float = 0.5
+    silence_seconds: float = 5.0
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 300
     rebalance_timeout_ms: int = 10_000
@@ -213,10 +215,11 @@ class KafkaSource:
     `handle` raises StoreUnavailable to get the same batch again; whatever else it raises ends the source for good,
     with nothing of the batch committed. `report` is told why a batch is held up (None: it moves).
 
-    `polled` is a sign of life: every assigned partition's fetch was answered by the broker since the last time, or
-    (nothing is assigned) the group's coordinator answered, or a try at a batch ended, also when it failed: then the
-    store is away, which a new process would not mend. It stays silent when the broker is away, when the consumer
-    never rejoined its group, or when fetched records are no longer taken.
+    `polled` feeds a watchdog: it is called while a new process would do no better than this one. That is when every
+    assigned partition's fetch was answered since the last time (the broker answers also when there is nothing), or,
+    with nothing assigned, the group's coordinator answered; when a try at a batch ended, also in StoreUnavailable;
+    and when Kafka as a whole is away. It is silent when Kafka answers others and this consumer does not get on:
+    it never rejoined its group, its fetches died, or what it fetched is no longer taken.
     """
 
     def __init__(
@@ -245,6 +248,8 @@ class KafkaSource:
         self._answered = 0  # the oldest answer among the assigned partitions' newest ones
         self._current = -math.inf  # the monotonic time at which everything published was known to be handled
         self._newest = ""
+        self._alive_at = time.monotonic()
+        self._away = False
 
     async def run(self) -> None:
         """Until `stop`, or cancelled: the batch in hand is finished and committed, within `drain_seconds`.
@@ -405,7 +410,7 @@ class KafkaSource:
         self._newest = max(self._newest, *(received.headers.get("ce_time", "") for received in batch))
         # Exactly this batch: the framework's own ack would commit the position of every assigned partition.
         await self._commit(handled)
-        self._polled()
+        self._alive()
         if self._caught_up():
             self._current = max(self._current, began)
 
@@ -430,7 +435,7 @@ class KafkaSource:
                 self._report(None)
                 return True
             self._report(held_up)
-            self._polled()
+            self._alive()
             await self._pause(backoff)
             backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
         return False
@@ -454,34 +459,48 @@ class KafkaSource:
         self._next.clear()
         self._answered = 0
 
+    def _alive(self) -> None:
+        self._alive_at = time.monotonic()
+        self._polled()
+
     async def _look_forever(self) -> None:
         try:
             while True:
                 began = time.monotonic()
                 await asyncio.sleep(self._settings.look_seconds)
-                await self._look(began)
+                if await self._gets_answers(self._subscriber.consumer):
+                    self._alive()
+                    if self._away:
+                        self._away = False
+                        self._report(None)
+                    if self._caught_up():
+                        self._current = max(self._current, began)
+                elif time.monotonic() - self._alive_at > self._settings.silence_seconds:
+                    await self._look_for_kafka()
         except Exception as error:  # noqa: BLE001 (a source that cannot be watched must not look well)
             self._end(error)
 
-    async def _look(self, last_look: float) -> None:
-        self._consumer = consumer = self._subscriber.consumer
-        if consumer is None:
-            return
-        held = consumer.assignment()
-        if not held:
-            if self._joined and await self._coordinator_answers(consumer):
-                self._polled()
-            return
+    async def _gets_answers(self, consumer: Any) -> bool:
+        """Whether the broker answered every fetch anew since the last look."""
+        self._consumer = consumer
+        if consumer is None or not (held := consumer.assignment()):
+            return self._joined and await self._coordinator_answers(consumer)
         answered = min(consumer.last_poll_timestamp(tp) or 0 for tp in held)
         if not answered or answered == self._answered:
-            return
+            return False
         self._answered = answered
-        self._polled()
         for tp in held - self._next.keys():  # nothing came from it yet: its position is where this assignment began
             with suppress(IllegalStateError):  # it has just been taken away
                 self._next[tp] = await consumer.position(tp)
-        if self._caught_up():
-            self._current = max(self._current, last_look)
+        return True
+
+    async def _look_for_kafka(self) -> None:
+        try:
+            await probe_kafka(self._bootstrap, (), seconds=self._settings.silence_seconds)
+        except KafkaAway as error:
+            self._away = True
+            self._report(str(error))
+            self._alive()
 
     async def _coordinator_answers(self, consumer: Any) -> bool:
         try:
@@ -492,8 +511,8 @@ class KafkaSource:
         return True
 
     def _caught_up(self) -> bool:
-        lag = self.lag()
-        return len(lag) == len(self._consumer.assignment()) and not any(lag.values())
+        lag, held = self.lag(), self._consumer.assignment()
+        return len(lag) == len(held) and not any(lag.values())
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
