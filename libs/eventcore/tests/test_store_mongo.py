@@ -31,7 +31,7 @@ from .store_writer import DIGEST_KEY, TALLY, Count, write_all
 
 pytestmark = pytest.mark.servers
 
-PACKAGE = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 class Place(BaseModel):
@@ -71,9 +71,9 @@ async def test_fifty_writers_in_five_processes_leave_dense_versions_and_lose_not
     mongo: MongoStores, mongo_uri: str, database: str
 ) -> None:
     async def process(writers: list[str]) -> dict[str, int]:
-        arguments = ["-m", "tests.store_writer", mongo_uri, database, "tally-raced", "2", *writers]
+        arguments = ["-m", "libs.eventcore.tests.store_writer", mongo_uri, database, "tally-raced", "2", *writers]
         running = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, cwd=PACKAGE, stdout=asyncio.subprocess.PIPE
+            sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         printed, _ = await running.communicate()
         assert running.returncode == 0
