@@ -34,10 +34,8 @@ DAY = date(2024, 12, 2)
 SPRING, AUTUMN = date(2024, 1, 10), date(2024, 10, 1)
 
 
-def terms(
-    award: str = "credit", *, cohort: str = "autumn", credits: int = 20, rank: int = 1, **rest: Any
-) -> AwardTerms:
-    worth = Credit(credits=Decimal(credits), scheme="CATS", level=7, ects=Decimal(credits) / 2, transferable=True)
+def terms(award: str = "credit", *, cohort: str = "autumn", worth: int = 20, rank: int = 1, **rest: Any) -> AwardTerms:
+    credit = Credit(credits=Decimal(worth), scheme="CATS", level=7, ects=Decimal(worth) / 2, transferable=True)
     return AwardTerms(
         **{
             "cohort_id": cohort,
