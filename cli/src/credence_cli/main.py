@@ -9,6 +9,7 @@ from typer.exceptions import Abort, TyperException
 
 from credence_cli.command import fail
 from credence_cli.commands import assessments, attendance, catalogue, enrolments, mentor, operations, standing
+from credence_cli.commands.demo import demo
 from credence_cli.exits import Exit
 from credence_cli.output import say
 
@@ -33,6 +34,7 @@ app.add_typer(standing.app, name="standing")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(operations.stack_app, name="stack")
 app.add_typer(operations.topics_app, name="topics")
+app.command()(demo)
 app.command()(operations.lag)
 app.command()(operations.token)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -116,16 +116,24 @@ def read_file(file: Path) -> tuple[RegisterRow, ...]:
 
 
 async def post_rows(
-    client: Client, provider: str, rows: Sequence[RegisterRow], *, dry_run: bool = False
+    client: Client,
+    provider: str,
+    rows: Sequence[RegisterRow],
+    *,
+    dry_run: bool = False,
+    wrote: Callable[[str], None] = remember,
 ) -> list[pb.AttendanceAnswer]:
-    """One answer per line, in order; lines that could not be understood are answered here and spoil no other."""
+    """One answer per line, in order; lines that could not be understood are answered here and spoil no other.
+
+    `wrote` is given the token of every part.
+    """
     answers = {i: _refused(row) for i, row in enumerate(rows) if row.row is None}
     posted = [(i, row.row) for i, row in enumerate(rows) if row.row is not None]
     for start in range(0, len(posted), ROWS_MAX):
         part = posted[start : start + ROWS_MAX]
         request = pb.PostAttendanceRequest(provider_id=provider, rows=[row for _, row in part], dry_run=dry_run)
         answer = await client.call(stub(client).PostAttendance, request)
-        remember(answer.token)
+        wrote(answer.token)
         answers.update({i: a for (i, _), a in zip(part, answer.answers, strict=True)})
     return [answers[i] for i in range(len(rows))]
 
