@@ -29,12 +29,18 @@ from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
 from eventcore.personal import Keyring
 from eventcore.record import PublicEvent
+from eventcore.store import StoreUnavailable
+from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
 from servicekit.kernel import Kernel
 from servicekit.process import Background, Dependency, Kit, Service
 from servicekit.settings import ServiceSettings
 
 LOST_RACE_PAUSE_SECONDS = 0.005
+# Consumers sometimes never rejoin their group after a broker's restart; only a new process brings them back. Well
+# above one try at a batch (30 s), which is a sign of life only when it ends.
+POLL_WATCHDOG = "consume-poll"
+POLL_AGE_SECONDS_MAX = 90.0
 
 _log = structlog.get_logger("servicekit.runtime")
 
@@ -141,8 +147,9 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
             group=f"{parts.name}.facts",
             handle=consumer.handle,
             report=_report(kit.health, "consume"),
+            polled=kit.health.watchdog(POLL_WATCHDOG, POLL_AGE_SECONDS_MAX).beat,
         )
-        background.append(Background("consume", source.run, stop=source.stop))
+        background.append(Background("consume", source.run, stop=source.stop, watchdog=POLL_WATCHDOG))
 
     async def prepare() -> None:
         await stores.prepare(parts.views, [e.name for e in parts.evaluations])
@@ -160,7 +167,17 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         prepare=prepare,
         background=tuple(background),
         close=(bus.close, stores.close),
+        translate=_translate,
     )
+
+
+def _translate(error: Exception) -> RpcFailure | None:
+    """What the kernel raises below a handler, in gRPC's words."""
+    match error:
+        case StoreUnavailable():
+            return Unavailable("the database does not answer: send it again with the same id")
+        case _:
+            return None
 
 
 def _evaluating(name: str, evaluator: Evaluator, wake: Wake, health: Health) -> Background:
