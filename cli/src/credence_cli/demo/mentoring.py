@@ -88,9 +88,9 @@ async def _matched(stage: Stage, cohort: str, mentee: str, mentors: list[str], o
     choice = matches_pb2.ChooseMentor(
         cohort_id=cohort, person_id=mentee, mentor_id=mentors[1], matched_on=stage.ago(STARTED_DAYS_AGO).isoformat()
     )
-    request = matches_pb2.ChooseMentorsRequest(rows=[choice])
+    choosing = matches_pb2.ChooseMentorsRequest(rows=[choice])
     identity = Identity.of("learner", person=mentee)
-    stage.report(await stage.client.call(matches.ChooseMentors, request, identity=identity), [mentors[1]])
+    stage.report(await stage.client.call(matches.ChooseMentors, choosing, identity=identity), [mentors[1]])
 
 
 async def _meetings(stage: Stage, cohort: str, mentee: str, mentor: str) -> None:
