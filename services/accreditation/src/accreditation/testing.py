@@ -184,10 +184,11 @@ class Scene(Told):
         return await self._call(AssessmentApi(self.kernel).RecordAssessments, request, roles=roles, **caller)
 
     async def standing(
-        self, cohort: str, person: str, roles: Iterable[str] = ("importer",), **rest: Any
+        self, cohort: str, learner: str, *, roles: Iterable[str] = ("importer",), **rest: Any
     ) -> standings_pb2.Standing:
+        """`rest`: the caller's `person` and `bodies`, and the request's `known_at`, `true_at`, `token`."""
         caller = {k: rest.pop(k) for k in ("person", "bodies") if k in rest}
-        request = standings_pb2.GetStandingRequest(cohort_id=cohort, person_id=person, **rest)
+        request = standings_pb2.GetStandingRequest(cohort_id=cohort, person_id=learner, **rest)
         return await self.world.call(StandingApi(self.kernel).GetStanding, request, roles=roles, **caller)
 
     async def confirm(self, cohort: str, person: str, award: str, body: str = BODY) -> outcome_pb2.Outcome:
