@@ -10,7 +10,7 @@ from datetime import date
 
 from catalogue.model import Programme
 from enrolment.domain.attendance import Attended, Unit, Unscheduled
-from enrolment.domain.cohort import Cohort
+from enrolment.domain.cohort import Cohort, Planned
 from enrolment.domain.values import Value, invalid
 from eventcore.decider import Refusal
 
@@ -22,18 +22,15 @@ class HeldUnit(Value):
     on: date
 
 
-def session_of(
-    cohort: Cohort, programme: Programme, session_id: str, value: Attended, today: date
-) -> HeldUnit | Refusal:
-    """A scheduled unit. Raises KeyError for a session the cohort does not have."""
-    planned = cohort.sessions[session_id]
+def session_of(planned: Planned, programme: Programme, value: Attended, today: date) -> HeldUnit | Refusal:
+    """A scheduled unit."""
     session = planned.session
     if planned.cancelled is not None:
         return Refusal("session-cancelled", f"this session was cancelled ({planned.cancelled}): it takes no marks")
     if session.on > today:
         return Refusal("session-not-held", f"this session is on {session.on}: post its register on that day or later")
     faults = tuple(_value_faults(value, session.minutes, programme))
-    return invalid(*faults) if faults else HeldUnit(unit=Unit(session_id=session_id), on=session.on)
+    return invalid(*faults) if faults else HeldUnit(unit=Unit(session_id=session.session_id), on=session.on)
 
 
 def record_of(

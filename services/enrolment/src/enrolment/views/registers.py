@@ -5,7 +5,7 @@ Who is expected in a session is who was enrolled on its day: the same words as w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeVar
@@ -13,9 +13,12 @@ from typing import TypeVar
 from enrolment.domain.attendance import Mark, Unit
 from enrolment.domain.cohort import Cohort, Session
 from enrolment.domain.enrolment import Enrolment
+from enrolment.domain.values import civil_date
+from enrolment.views.cohorts import posted_cohort, posted_cohorts
 from enrolment.views.enrolments import of_cohorts, open_reference
-from servicekit.errors import FailedPrecondition
+from servicekit.errors import FailedPrecondition, NotFound
 from servicekit.kernel import Kernel
+from servicekit.scope import Scope
 
 T = TypeVar("T")
 ANSWER_ROWS_MAX = 10_000  # of one answer: below gRPC's 4 MiB
@@ -48,21 +51,29 @@ class Outstanding:
     unmarked_person_ids: tuple[str, ...]
 
 
-async def template(kernel: Kernel, cohort: Cohort, provider_id: str, session_ids: Collection[str]) -> list[Line]:
+async def template(
+    kernel: Kernel, scope: Scope, *, cohort_id: str, provider_id: str, session_ids: Collection[str]
+) -> list[Line]:
     """A line for every session of the provider (of those named, if any) and every learner enrolled on its day, in the
-    sessions' order. The caller must be allowed to see the cohort and to speak for the provider."""
-    enrolments = await of_cohorts(kernel.reader, [cohort.cohort_id])
-    sessions = [s for s in sessions_of(cohort, provider_id) if not session_ids or s.session_id in session_ids]
+    sessions' order. Raises NotFound for a cohort or session that is not the provider's, or the provider not the
+    caller's."""
+    cohort = await _cohort(kernel, scope, cohort_id, provider_id)
+    _must_be_own(cohort, provider_id, session_ids)
+    enrolments = await of_cohorts(kernel.reader, [cohort_id])
+    sessions = [s for s in _sessions(cohort, provider_id) if not session_ids or s.session_id in session_ids]
     return _bounded([line for session in sessions for line in _lines(session, enrolments)])
 
 
-async def register(kernel: Kernel, cohort: Cohort, provider_id: str, session_id: str) -> list[Marked]:
-    """Everything posted for the provider (empty: for any), or for one session of it; cancelled sessions' marks too."""
+async def register(kernel: Kernel, scope: Scope, *, cohort_id: str, provider_id: str, session_id: str) -> list[Marked]:
+    """Everything posted for the provider (empty: for any), or for one session of it; cancelled sessions' marks too.
+    Raises NotFound as `template` does."""
+    cohort = await _cohort(kernel, scope, cohort_id, provider_id)
+    _must_be_own(cohort, provider_id, [session_id] if session_id else [])
     own = {p.session.session_id for p in cohort.sessions.values() if provider_id in ("", p.session.provider_id)}
     return _bounded(
         [
             Marked(enrolment, values)
-            for enrolment in await of_cohorts(kernel.reader, [cohort.cohort_id])
+            for enrolment in await of_cohorts(kernel.reader, [cohort_id])
             for values in enrolment.marks.values()
             if _in_register(values[-1], own, provider_id, session_id)
         ]
@@ -70,21 +81,44 @@ async def register(kernel: Kernel, cohort: Cohort, provider_id: str, session_id:
 
 
 async def outstanding(
-    kernel: Kernel, cohorts: Mapping[str, Cohort], provider_id: str, until: Mapping[str, date]
+    kernel: Kernel, scope: Scope, *, cohort_id: str, provider_id: str, until: date | None
 ) -> list[Outstanding]:
-    """The sessions of the provider (empty: of any) up to a civil date, by cohort, whose registers have gaps."""
+    """The sessions of the provider up to `until` (None, and at the latest: today in each cohort's zone) whose
+    registers have gaps; of one cohort, or of every one the provider posts for. Raises NotFound as `template` does."""
+    if cohort_id:
+        cohorts = {cohort_id: await _cohort(kernel, scope, cohort_id, provider_id)}
+    else:
+        cohorts = await posted_cohorts(kernel.reader, scope, provider_id)
     by_cohort: dict[str, list[Enrolment]] = {}
     for enrolment in await of_cohorts(kernel.reader, cohorts.keys()):
         by_cohort.setdefault(enrolment.cohort_id, []).append(enrolment)
+    now = kernel.clock()
     found = []
-    for cohort_id, cohort in sorted(cohorts.items()):
-        for session in sessions_of(cohort, provider_id):
-            lines = list(_lines(session, by_cohort.get(cohort_id, ()))) if session.on <= until[cohort_id] else []
+    for each, cohort in sorted(cohorts.items()):
+        today = civil_date(now, cohort.zone)
+        last = min(until or today, today)
+        for session in _sessions(cohort, provider_id):
+            lines = list(_lines(session, by_cohort.get(each, ()))) if session.on <= last else []
             unmarked = tuple(line.enrolment.person_id for line in lines if line.current is None)
             if unmarked:
-                found.append(Outstanding(cohort_id, session, len(lines), unmarked))
+                found.append(Outstanding(each, session, len(lines), unmarked))
     _bounded([person_id for each in found for person_id in each.unmarked_person_ids])
     return found
+
+
+async def _cohort(kernel: Kernel, scope: Scope, cohort_id: str, provider_id: str) -> Cohort:
+    cohort = await posted_cohort(kernel.reader, scope, cohort_id, provider_id)
+    if cohort is None:
+        raise NotFound("cohort")
+    return cohort
+
+
+def _must_be_own(cohort: Cohort, provider_id: str, session_ids: Collection[str]) -> None:
+    """Another provider's session looks exactly like one that does not exist."""
+    for session_id in session_ids:
+        planned = cohort.sessions.get(session_id)
+        if planned is None or provider_id not in ("", planned.session.provider_id):
+            raise NotFound("session")
 
 
 async def references_of(kernel: Kernel, enrolments: Collection[Enrolment], provider_id: str) -> dict[str, str]:
@@ -97,7 +131,7 @@ async def references_of(kernel: Kernel, enrolments: Collection[Enrolment], provi
     }
 
 
-def sessions_of(cohort: Cohort, provider_id: str) -> list[Session]:
+def _sessions(cohort: Cohort, provider_id: str) -> list[Session]:
     """The sessions that are on, of the provider (empty: of any), in the order of their days."""
     on = [p.session for p in cohort.sessions.values() if p.cancelled is None]
     own = [session for session in on if provider_id in ("", session.provider_id)]

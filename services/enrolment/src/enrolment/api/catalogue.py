@@ -1,0 +1,58 @@
+"""CatalogueService: proto to command, document to proto."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from pydantic import ValidationError
+
+from catalogue.model import Programme
+from catalogue.proto import programme_from_proto, programme_to_proto
+from credence.common.v1 import outcome_pb2, programme_pb2
+from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
+from enrolment.application.programmes import load_programmes
+from enrolment.views.programmes import PROGRAMMES, list_programmes
+from eventcore.decider import Refusal
+from servicekit.batches import rows
+from servicekit.call import current_scope
+from servicekit.kernel import Kernel, answer, malformed
+from servicekit.violations import Violations
+
+
+class CatalogueApi(catalogue_pb2_grpc.CatalogueServiceServicer):
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def LoadProgrammes(
+        self, request: catalogue_pb2.LoadProgrammesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> outcome_pb2.BatchResponse:
+        wishes = [_programme(row) for row in rows(request.programmes)]
+        outcomes = await load_programmes(self._kernel, current_scope(), wishes, dry_run=request.dry_run)
+        response = answer(outcomes)
+        if request.dry_run:
+            response.token = ""  # it would name versions that were never stored
+        return response
+
+    async def ListProgrammes(
+        self, request: catalogue_pb2.ListProgrammesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> catalogue_pb2.ListProgrammesResponse:
+        found = Violations()
+        found.id("programme_id", request.programme_id, optional=True)
+        found.raise_if_any()
+        await self._kernel.caught_up(request.token, views=[PROGRAMMES])
+        loaded = await list_programmes(self._kernel.reader, request.programme_id)
+        return catalogue_pb2.ListProgrammesResponse(programmes=[programme_to_proto(each) for each in loaded])
+
+
+def _programme(row: programme_pb2.Programme) -> Programme | Refusal:
+    found = Violations()
+    try:
+        return programme_from_proto(row)
+    except ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False):
+            path = ".".join(str(part) for part in (error.title, *each["loc"])).removeprefix("Programme.")
+            found.add(path, each["msg"])
+    except ValueError as error:
+        found.add("programme", str(error))
+    return malformed(found)

@@ -1,0 +1,9 @@
+"""What the enrolment service is told."""
+
+from __future__ import annotations
+
+from servicekit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Nothing beyond what every service is told."""
