@@ -149,7 +149,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
             report=_report(kit.health, "consume"),
             polled=kit.health.watchdog(POLL_WATCHDOG, POLL_AGE_SECONDS_MAX).beat,
         )
-        background.append(Background("consume", source.run, stop=source.stop, watchdog=POLL_WATCHDOG))
+        background.append(Background("consume", source.run, stop=source.stop))
 
     async def prepare() -> None:
         await stores.prepare(parts.views, [e.name for e in parts.evaluations])
