@@ -77,6 +77,15 @@ class StackAddresses:
 
 
 @dataclass(frozen=True)
+class StackServers:
+    """Kafka and MongoDB as the services reach them, whoever runs them."""
+
+    kafka_bootstrap: str
+    mongo_uri: str
+    software: str
+
+
+@dataclass(frozen=True)
 class PartStatus:
     """One part: `not ready` means that it runs and does not answer as it should."""
 
@@ -123,7 +132,8 @@ class Stack:
     """The platform in one folder (`$CREDENCE_HOME/stack` unless given).
 
     `port_base`: see StackPorts; None means the ports of the last time, else the default ones. `owned`: everything ends
-    with this process, even if it is killed; else it outlives it. `say` is given one line per step.
+    with this process, even if it is killed; else it outlives it. `servers`: use these, which others start and stop,
+    instead of embedded ones. `say` is given one line per step.
     """
 
     def __init__(
@@ -133,6 +143,7 @@ class Stack:
         port_base: int | None = None,
         services: ServiceSpecs = credence_services,
         topics_declared: Path | None = None,
+        servers: StackServers | None = None,
         owned: bool = False,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -141,6 +152,7 @@ class Stack:
         self._port_base = port_base
         self._service_specs = services
         self._topics_declared = topics_declared
+        self._given = servers
         self._owned = owned
         self._say = say
         self._ports = self._remembered_ports() or StackPorts.counted_from(
@@ -151,8 +163,8 @@ class Stack:
     @property
     def addresses(self) -> StackAddresses:
         return StackAddresses(
-            kafka_bootstrap=self._kafka.bootstrap,
-            mongo_uri=self._mongo.uri,
+            kafka_bootstrap=self._reached.kafka_bootstrap,
+            mongo_uri=self._reached.mongo_uri,
             grpc={name: f"{LOOPBACK}:{port}" for name, port in self._ports.grpc.items()},
             http={name: f"http://{LOOPBACK}:{port}" for name, port in self._ports.http.items()},
         )
@@ -160,7 +172,7 @@ class Stack:
     @property
     def software(self) -> str:
         """The servers' names and versions, for the label of every figure."""
-        return f"{self._kafka.software}, {self._mongo.software}"
+        return self._reached.software
 
     def up(self) -> StackAddresses:
         """Start what does not run, start again what hangs, and return when all is ready; harmless when it is.
@@ -174,7 +186,7 @@ class Stack:
             ensure_development_secrets(self.secrets.folder)
             started: list[Part] = []
             try:
-                self._bring_up([self._kafka, self._mongo], started)
+                self._bring_up(self._servers, started)
                 self._create_topics()
                 self._bring_up(self._services, started)
             except BaseException:
@@ -216,11 +228,15 @@ class Stack:
 
     @property
     def _parts(self) -> list[Part]:
-        return [self._kafka, self._mongo, *self._services]
+        return [*self._servers, *self._services]
 
     def _assemble(self) -> None:
         self._kafka = EmbeddedKafka(self.folder / "kafka", self._ports.kafka, owned=self._owned)
         self._mongo = EmbeddedMongo(self.folder / "mongo", self._ports.mongo, owned=self._owned)
+        self._servers: list[Part] = [] if self._given else [self._kafka, self._mongo]
+        self._reached = self._given or StackServers(
+            self._kafka.bootstrap, self._mongo.uri, f"{self._kafka.software}, {self._mongo.software}"
+        )
         specs = self._service_specs(self._ports, self.addresses, self.secrets)
         self._services = [ServiceProcess(spec, self.folder / spec.name, owned=self._owned) for spec in specs]
 
@@ -269,11 +285,11 @@ class Stack:
     def _check_prerequisites(self) -> None:
         """All that can be known before anything is fetched or started."""
         require_free_disk(self.folder, _DISK_BYTES_MIN, "The stack")
-        if not self._kafka.process.alive():
+        if self._kafka in self._servers and not self._kafka.process.alive():
             find_java()
             require_free(self._ports.kafka, "Kafka")
             kafka_jars()
-        if not self._mongo.process.alive():
+        if self._mongo in self._servers and not self._mongo.process.alive():
             require_free(self._ports.mongo, "the MongoDB stand-in")
         for service in self._services:
             if not service.process.alive():
@@ -310,7 +326,9 @@ class Stack:
 
     def _create_topics(self) -> None:
         # One broker holds one copy, whatever is declared for a cluster.
-        made = topics.create(self._kafka.bootstrap, self._topics_declared or topics_file(), replication_factor=1)
+        made = topics.create(
+            self._reached.kafka_bootstrap, self._topics_declared or topics_file(), replication_factor=1
+        )
         new = sum(topic.created for topic in made)
         self._say(f"topics: {len(made)} as declared ({new} created)")
         for topic in made:
