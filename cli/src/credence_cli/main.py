@@ -37,6 +37,7 @@ app.add_typer(operations.topics_app, name="topics")
 app.command()(demo)
 app.command()(operations.lag)
 app.command()(operations.token)
+app.command()(operations.secrets)
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
-"""`credence stack`, `credence topics`, `credence lag`, `credence token`: for whoever runs the platform."""
+"""`credence stack`, `credence topics`, `credence lag`, `credence token`, `credence secrets`: for whoever runs it."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ import typer
 from credence_cli import topics
 from credence_cli.client import stack_ports
 from credence_cli.command import Json
+from credence_cli.embedded.development_secrets import ensure_development_secrets
+from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.home import topics_file
 from credence_cli.embedded.stack import Stack
 from credence_cli.exits import Exit
@@ -145,9 +148,37 @@ def token(
     provider: Annotated[list[str] | None, typer.Option("--provider", help="Providers it acts for.")] = None,
     body: Annotated[list[str] | None, typer.Option("--body", help="Awarding bodies it acts for.")] = None,
     subject: Annotated[str, typer.Option("--subject", help="Recorded with everything it does.")] = "developer",
+    folder: Annotated[
+        Path | None, typer.Option("--secrets", help="Where `credence secrets` made the key; else this machine's stack.")
+    ] = None,
 ) -> None:
     """A token of 15 minutes, signed with this machine's development key; no production service takes it."""
     if unknown := sorted(set(role) - set(ROLES)):
         raise typer.BadParameter(f"no such role: {', '.join(unknown)}")
     identity = Identity(tuple(role), subject, person, tuple(provider or ()), tuple(body or ()))
-    out.print(mint(identity), markup=False, soft_wrap=True)
+    out.print(mint(identity, folder), markup=False, soft_wrap=True)
+
+
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="For containers: deploy/secrets.")], as_json: Json = False
+) -> None:
+    """Makes the secrets of a deployment that are not there yet: what is there is never made anew.
+
+    Real keys to encrypt and to fingerprint, and a development key to sign tokens, which no production service takes.
+    """
+    made = ensure_development_secrets(folder)
+    try:
+        # The folder keeps others out. Inside a container each file is mounted alone and read by another user.
+        folder.chmod(0o700)
+        for file in (made.master_key, made.digest_key, made.jwks):
+            file.chmod(0o444)
+    except OSError as error:
+        raise EmbeddedError(f"The access rights in {folder} cannot be set: {error}.") from error
+    rows = [
+        ("master.key", "wraps the key of each person; lost, personal data stays unreadable: keep a copy elsewhere"),
+        ("digest.key", "fingerprints commands, so that a repeated one is known again"),
+        ("dev-signing.pem", "signs development tokens: credence token --secrets"),
+        ("dev-jwks.json", "its public half, for the services"),
+    ]
+    data = {"folder": str(folder), "files": [name for name, _ in rows]}
+    show(data, as_json, lambda: table(str(folder), ("file", "what it is for"), rows))
