@@ -103,19 +103,9 @@ class Desk:
 
     async def enrol(self, *rows: Any, role: str = "importer") -> outcome_pb2.BatchResponse:
         """Rows are person ids, placed from the cohort's first day on, or whole rows."""
-        whole = [
-            enrolments_pb2.RequestEnrolment(
-                cohort_id="c1",
-                person_id=row,
-                effective_on=STARTS_ON.isoformat(),
-                references=[enrolments_pb2.LearnerReference(provider_id="provider-a", reference=f"ref {row}")],
-            )
-            if isinstance(row, str)
-            else row
-            for row in rows
-        ]
-        request = enrolments_pb2.RequestEnrolmentsRequest(rows=whole)
-        answer: outcome_pb2.BatchResponse = await self.call(self.enrolments.RequestEnrolments, request, role)
+        whole = [request(row, reference=f"ref {row}") if isinstance(row, str) else row for row in rows]
+        batch = enrolments_pb2.RequestEnrolmentsRequest(rows=whole)
+        answer: outcome_pb2.BatchResponse = await self.call(self.enrolments.RequestEnrolments, batch, role)
         return answer
 
     async def withdraw(
@@ -163,11 +153,21 @@ class Desk:
         await self.settle()
 
 
+def request(
+    person_id: str, cohort_id: str = "c1", *, reference: str = "", on: date = STARTS_ON
+) -> enrolments_pb2.RequestEnrolment:
+    """A row that asks for a place from `on`; `reference` is provider-a's word for the learner."""
+    references = [enrolments_pb2.LearnerReference(provider_id="provider-a", reference=reference)] if reference else []
+    return enrolments_pb2.RequestEnrolment(
+        cohort_id=cohort_id, person_id=person_id, effective_on=on.isoformat(), references=references
+    )
+
+
 PRESENT = attendance_pb2.AttendanceValue(state=attendance_pb2.ATTENDANCE_STATE_PRESENT)
 
 
-def mark(person_id: str = "p1", session_id: str = "s1", **said: Any) -> attendance_pb2.AttendanceRow:
-    """A row of a register: present, unless it says otherwise."""
+def mark(person_id: str | None = "p1", session_id: str | None = "s1", **said: Any) -> attendance_pb2.AttendanceRow:
+    """A row of a register: present, unless it says otherwise; None leaves a field out."""
     row: dict[str, Any] = {"cohort_id": "c1", "person_id": person_id, "session_id": session_id, "value": PRESENT}
     return attendance_pb2.AttendanceRow(**{name: value for name, value in (row | said).items() if value is not None})
 

@@ -24,7 +24,13 @@ from eventcore.testing import NOON, given
 
 
 def session(session_id: str = "s1", on: date = date(2024, 10, 8), **other: Any) -> Session:
-    said = {"title": "Half-day", "unit_kind": "half-day", "event_id": None, "module_id": None, "start": "09:30"}
+    said: dict[str, Any] = {
+        "title": "Half-day",
+        "unit_kind": "half-day",
+        "event_id": None,
+        "module_id": None,
+        "start": "09:30",
+    }
     said |= {"minutes": 180, "place": "online", "provider_id": "provider-a"}
     return Session(session_id=session_id, on=on, **(said | other))
 

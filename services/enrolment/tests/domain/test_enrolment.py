@@ -63,6 +63,7 @@ def withdraw(effective_on: date | None = None, *, reason: str = "changed-job", i
 
 def mark(value: Attended = PRESENT, on: date = date(2024, 10, 8), **other: Any) -> MarkAttendance:
     said = {"unit": S1, "provider_id": "provider-a", "replaces": None, "reason_code": None, "by": "tutor-1"}
+    said |= {"objection": None}
     return MarkAttendance(**({"value": value, "on": on} | said | other))
 
 
@@ -248,6 +249,13 @@ def test_a_session_that_moved_is_judged_on_its_new_day() -> None:
     gone = given(ENROLMENT, REQUESTED, PLACED, WITHDRAWN)
     gone.when(mark(on=date(2024, 10, 31))).then(recorded())
     gone.when(mark(on=date(2024, 11, 2))).then_refused("withdrawn")
+
+
+def test_what_speaks_against_the_unit_refuses_the_row_but_not_its_repetition() -> None:
+    cancelled = Refusal("session-cancelled", "cancelled")
+    given(ENROLMENT, REQUESTED, PLACED).when(mark(objection=cancelled)).then_refused("session-cancelled")
+    given(ENROLMENT).when(mark(objection=cancelled)).then_refused("session-cancelled")
+    given(ENROLMENT, REQUESTED, PLACED, recorded()).when(mark(objection=cancelled)).then_nothing()
 
 
 def test_the_day_of_a_session_and_who_posts_are_no_part_of_the_row() -> None:

@@ -15,8 +15,7 @@ from catalogue.model import (
 )
 from enrolment.domain.attendance import Attended, Unit, Unscheduled
 from enrolment.domain.cohort import Cohort, Planned, Session
-from enrolment.domain.register import HeldUnit, record_of, session_of
-from eventcore.decider import Refusal
+from enrolment.domain.register import Judged, record_of, session_of
 
 PROGRAMME = Programme(
     credence=1,
@@ -69,25 +68,24 @@ TODAY = date(2024, 10, 1)
 PRESENT = Attended(state="present")
 
 
-def on_session(value: Attended, planned: Planned = PLANNED, today: date = TODAY) -> HeldUnit | Refusal:
+def on_session(value: Attended, planned: Planned = PLANNED, today: date = TODAY) -> Judged:
     return session_of(planned, PROGRAMME, value, today)
 
 
-def on_record(value: Attended = PRESENT, today: date = TODAY, **other: Any) -> HeldUnit | Refusal:
+def on_record(value: Attended = PRESENT, today: date = TODAY, **other: Any) -> Judged:
     said: dict[str, Any] = {"unit_kind": "shadowing", "record_id": "r1", "on": date(2024, 9, 20), "minutes": 0}
     record = Unscheduled(**(said | {"attributes": {"sector": "public"}} | other))
     return record_of(COHORT, PROGRAMME, record, value, today)
 
 
-def fields_of(answer: HeldUnit | Refusal) -> list[str]:
-    assert isinstance(answer, Refusal)
-    assert answer.code == "invalid-argument"
-    return [name for name, _ in answer.fields]
+def fields_of(judged: Judged) -> list[str]:
+    assert judged.objection is not None
+    assert judged.objection.code == "invalid-argument"
+    return [name for name, _ in judged.objection.fields]
 
 
-def code_of(answer: HeldUnit | Refusal) -> str:
-    assert isinstance(answer, Refusal)
-    return answer.code
+def code_of(judged: Judged) -> str:
+    return judged.objection.code if judged.objection else ""
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ def code_of(answer: HeldUnit | Refusal) -> str:
     ],
 )
 def test_every_state_can_be_said_of_a_session_on_its_day(value: Attended) -> None:
-    assert on_session(value) == HeldUnit(unit=Unit(session_id="s1"), on=date(2024, 10, 1))
+    assert on_session(value) == Judged(Unit(session_id="s1"), date(2024, 10, 1), None)
 
 
 def test_a_session_to_come_takes_no_marks() -> None:
@@ -132,7 +130,7 @@ def test_a_record_creates_its_unit_with_its_kinds_usual_length() -> None:
     unscheduled = Unscheduled(
         unit_kind="shadowing", record_id="r1", on=date(2024, 9, 20), attributes={"sector": "public"}, minutes=420
     )
-    assert on_record() == HeldUnit(unit=Unit(unscheduled=unscheduled), on=date(2024, 9, 20))
+    assert on_record() == Judged(Unit(unscheduled=unscheduled), date(2024, 9, 20), None)
 
 
 def test_a_record_of_a_day_to_come_is_refused() -> None:
@@ -158,4 +156,4 @@ def test_a_record_states_what_its_kind_asks_for_and_nothing_else() -> None:
 def test_a_partial_record_is_measured_against_its_own_length() -> None:
     partial = Attended(state="partial", minutes=90)
     assert fields_of(on_record(partial, minutes=60)) == ["value.minutes"]
-    assert isinstance(on_record(partial, minutes=120), HeldUnit)
+    assert on_record(partial, minutes=120).objection is None

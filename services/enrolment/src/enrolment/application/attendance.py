@@ -1,7 +1,7 @@
 """Posting registers: many rows, a handful of reads, one answer a row.
 
-In this order for each row: whose session it is (another provider's looks like one that does not exist), whether the
-unit was held and the value can be said of it, who the learner is, and last what their enrolment says.
+In this order for each row: whose session it is (another provider's looks like one that does not exist), who the
+learner is, and then one decision on their enrolment, which hears what speaks against the unit as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enrolment.application.enrolments import reference_key
 from enrolment.domain.attendance import Attended, Mark, Unscheduled
 from enrolment.domain.cohort import Cohort
 from enrolment.domain.enrolment import ENROLMENT, Enrolment, EnrolmentCommand, MarkAttendance, enrolment_stream
-from enrolment.domain.register import HeldUnit, record_of, session_of
+from enrolment.domain.register import Judged, record_of, session_of
 from enrolment.domain.values import civil_date
 from enrolment.views.enrolments import by_reference
 from eventcore.decider import Refusal
@@ -82,19 +82,20 @@ async def post_attendance(
         cohort = cohorts.get(row.cohort_id)
         if cohort is None:
             return NOT_FOUND
-        held = _held(kernel, cohort, programmes[cohort.programme_id, cohort.programme_version], provider_id, row)
-        if isinstance(held, Refusal):
-            return held
+        judged = _judged(kernel, cohort, programmes[cohort.programme_id, cohort.programme_version], provider_id, row)
+        if isinstance(judged, Refusal):
+            return judged
         person_id = _person(kernel, persons, provider_id, row)
         if isinstance(person_id, Refusal):
             return person_id
         command = MarkAttendance(
-            unit=held.unit,
+            unit=judged.unit,
             value=row.value,
             provider_id=provider_id,
             replaces=row.replaces,
             reason_code=row.reason_code,
-            on=held.on,
+            on=judged.on,
+            objection=judged.objection,
             by=scope.actor,
         )
         return kernel.request(enrolment_stream(row.cohort_id, person_id), command, row.command_id)
@@ -107,9 +108,9 @@ async def post_attendance(
     ]
 
 
-def _held(
+def _judged(
     kernel: Kernel, cohort: Cohort, programme: Programme, provider_id: str, row: RegisterRow
-) -> HeldUnit | Refusal:
+) -> Judged | Refusal:
     today = civil_date(kernel.clock(), cohort.zone)
     if row.unscheduled is not None:
         return record_of(cohort, programme, row.unscheduled, row.value, today)

@@ -199,9 +199,10 @@ class Withdraw(Command):
 
 
 class MarkAttendance(Command):
-    """One row of a register, about a unit that exists and was held (`register.py` sees to that) on `on`.
+    """One row of a register. A correction names the version of the value it `replaces`, and why.
 
-    A correction names the version of the value it `replaces`, and why.
+    `on` is the unit's civil date as it stands, `objection` what the cohort and the programme have against the row
+    (`register.py`), `by` the subject who posts it.
     """
 
     unit: Unit
@@ -210,6 +211,7 @@ class MarkAttendance(Command):
     replaces: int | None
     reason_code: str | None
     on: date = LOOKED_UP
+    objection: Refusal | None = LOOKED_UP
     by: str = LOOKED_UP
 
 
@@ -226,7 +228,7 @@ def decide(command: EnrolmentCommand, state: Enrolment | None, now: datetime) ->
     if isinstance(command, RequestEnrolment):
         return _request(command, state, now)
     if state is None:
-        return NOT_ENROLLED
+        return (command.objection if isinstance(command, MarkAttendance) else None) or NOT_ENROLLED
     match command:
         case Place(placed_on=placed_on):
             return _answer(state, EnrolmentPlaced(placed_on=placed_on))
@@ -329,7 +331,7 @@ def _mark(command: MarkAttendance, state: Enrolment, now: datetime) -> Sequence[
         return Refusal("record-id-taken", "this record id is in use for this learner: give the record another one")
     if current is not None and (current.unit, current.value) == (command.unit, command.value):
         return []  # it is so already, whatever the row says it replaces
-    refusal = _not_there(state, command.on) or _no_right_replacement(command, current)
+    refusal = command.objection or _not_there(state, command.on) or _no_right_replacement(command, current)
     if refusal is not None:
         return refusal
     said = {"unit": command.unit, "value": command.value, "provider_id": command.provider_id, "by": command.by}

@@ -1,51 +1,61 @@
-"""A row of a register against the cohort and its programme: which unit it marks, and whether it can say that of it.
+"""A row of a register against the cohort and its programme: which unit it marks, and what speaks against it.
 
-Pure, and before the enrolment's own decision: what follows from the cohort and the programme alone is decided here.
+Pure, and before the enrolment's own decision: what follows from the cohort and the programme alone is judged here.
+An objection is carried into that decision rather than answered here, for a repeated row gets its first answer even
+though its session was cancelled or moved since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
 from catalogue.model import Programme
 from enrolment.domain.attendance import Attended, Unit, Unscheduled
 from enrolment.domain.cohort import Cohort, Planned
-from enrolment.domain.values import Value, invalid
+from enrolment.domain.values import invalid
 from eventcore.decider import Refusal
 
 
-class HeldUnit(Value):
-    """A unit that took place on `on`."""
+@dataclass(frozen=True)
+class Judged:
+    """The unit a row marks, its civil date, and why the row cannot be (None: it can)."""
 
     unit: Unit
     on: date
+    objection: Refusal | None
 
 
-def session_of(planned: Planned, programme: Programme, value: Attended, today: date) -> HeldUnit | Refusal:
+def session_of(planned: Planned, programme: Programme, value: Attended, today: date) -> Judged:
     """A scheduled unit."""
     session = planned.session
-    if planned.cancelled is not None:
-        return Refusal("session-cancelled", f"this session was cancelled ({planned.cancelled}): it takes no marks")
-    if session.on > today:
-        return Refusal("session-not-held", f"this session is on {session.on}: post its register on that day or later")
     faults = tuple(_value_faults(value, session.minutes, programme))
-    return invalid(*faults) if faults else HeldUnit(unit=Unit(session_id=session.session_id), on=session.on)
+    objection = None
+    if planned.cancelled is not None:
+        objection = Refusal("session-cancelled", f"this session was cancelled ({planned.cancelled}): leave it out")
+    elif session.on > today:
+        objection = _not_held(session.on)
+    elif faults:
+        objection = invalid(*faults)
+    return Judged(Unit(session_id=session.session_id), session.on, objection)
 
 
-def record_of(
-    cohort: Cohort, programme: Programme, record: Unscheduled, value: Attended, today: date
-) -> HeldUnit | Refusal:
+def record_of(cohort: Cohort, programme: Programme, record: Unscheduled, value: Attended, today: date) -> Judged:
     """An unscheduled unit, which the row creates; without minutes it has its kind's usual length."""
     kind = programme.unit_kind(record.unit_kind)
     minutes = record.minutes or (kind.minutes if kind else None) or 0
     faults = (*_record_faults(cohort, programme, record), *_value_faults(value, minutes, programme))
+    objection = None
     if faults:
-        return invalid(*faults)
-    if record.on > today:
-        return Refusal("session-not-held", f"this unit is of {record.on}: post it on that day or later")
-    unit = Unit(unscheduled=record.model_copy(update={"minutes": minutes}))
-    return HeldUnit(unit=unit, on=record.on)
+        objection = invalid(*faults)
+    elif record.on > today:
+        objection = _not_held(record.on)
+    return Judged(Unit(unscheduled=record.model_copy(update={"minutes": minutes})), record.on, objection)
+
+
+def _not_held(on: date) -> Refusal:
+    return Refusal("session-not-held", f"this is on {on}: post it on that day or later")
 
 
 def _record_faults(cohort: Cohort, programme: Programme, record: Unscheduled) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,85 @@
+"""Programme versions: loaded whole or not at all, each with every fault, in whatever order the files come."""
+
+from catalogue.model import AwardReference, Mentoring, Programme
+from credence.common.v1 import programme_pb2
+from credence.enrolment.v1 import catalogue_pb2
+
+from .desk import COURSE, Desk, codes
+
+OTHER_TITLE = COURSE.model_copy(update={"title": "Another course"})
+MENTORED = COURSE.model_copy(
+    update={
+        "id": "mentored",
+        "mentoring": Mentoring(
+            shortlist=3,
+            choices=1,
+            meetings=8,
+            within_months=12,
+            mentor_standing=AwardReference(programme="course", award="done"),
+        ),
+    }
+)
+
+
+async def loaded(desk: Desk, programme_id: str = "") -> list[programme_pb2.Programme]:
+    await desk.settle()
+    request = catalogue_pb2.ListProgrammesRequest(programme_id=programme_id)
+    answer = await desk.call(desk.catalogue.ListProgrammes, request, "learner")
+    return list(answer.programmes)
+
+
+async def test_a_version_is_loaded_and_listed_whole(desk: Desk) -> None:
+    assert codes((await desk.load(COURSE)).outcomes) == ["accepted"]
+    [listed] = await loaded(desk, "course")
+    assert (listed.id, listed.version, len(listed.timetable)) == ("course", 1, 4)
+    assert await loaded(desk, "another") == []
+
+
+async def test_the_same_again_is_harmless_and_other_content_conflicts(desk: Desk) -> None:
+    answer = await desk.load(COURSE, COURSE, OTHER_TITLE)
+    assert codes(answer.outcomes) == ["accepted", "replayed", "version-immutable"]
+    await desk.settle()
+    assert codes((await desk.load(OTHER_TITLE)).outcomes) == ["version-immutable"]
+    assert [each.title for each in await loaded(desk)] == ["Course"]
+
+
+async def test_every_fault_is_a_field_violation(desk: Desk) -> None:
+    faulty = COURSE.model_copy(
+        update={
+            "zone": "Europe/Nowhere",
+            "timetable": (COURSE.timetable[0].model_copy(update={"unit_kind": "whole-day", "module": "none"}),),
+        }
+    )
+    [outcome] = (await desk.load(faulty)).outcomes
+    assert outcome.code == "invalid-argument"
+    assert {v.field for v in outcome.violations} == {"zone", "timetable[0].unit_kind", "timetable[0].module"}
+
+
+async def test_a_message_that_is_no_programme_is_refused_by_itself(desk: Desk) -> None:
+    request = catalogue_pb2.LoadProgrammesRequest(programmes=[programme_pb2.Programme(id="Bad Id")])
+    [outcome] = (await desk.call(desk.catalogue.LoadProgrammes, request, "operator")).outcomes
+    assert outcome.code == "invalid-argument"
+    assert outcome.violations
+
+
+async def test_a_reference_is_met_by_another_row_wherever_it_stands(desk: Desk) -> None:
+    assert codes((await desk.load(MENTORED, COURSE)).outcomes) == ["accepted", "accepted"]
+
+
+async def test_a_reference_is_met_by_what_is_loaded(desk: Desk) -> None:
+    await desk.load(COURSE)
+    await desk.settle()
+    assert codes((await desk.load(MENTORED)).outcomes) == ["accepted"]
+
+
+async def test_a_reference_to_nothing_or_to_a_faulty_row_is_refused(desk: Desk) -> None:
+    [outcome] = (await desk.load(MENTORED)).outcomes
+    assert [v.field for v in outcome.violations] == ["mentoring.mentor_standing.programme"]
+    faulty: Programme = COURSE.model_copy(update={"zone": "Europe/Nowhere"})
+    assert codes((await desk.load(MENTORED, faulty)).outcomes) == ["invalid-argument", "invalid-argument"]
+
+
+async def test_nothing_is_loaded_by_a_rehearsal(desk: Desk) -> None:
+    answer = await desk.load(COURSE, dry_run=True)
+    assert (codes(answer.outcomes), answer.token) == (["accepted"], "")
+    assert await loaded(desk) == []

@@ -1,0 +1,109 @@
+"""People: registered, named, sealed wherever they are kept, and gone when their key is."""
+
+import json
+from typing import Any
+
+import pytest
+
+from credence.common.v1 import outcome_pb2
+from credence.enrolment.v1 import enrolments_pb2, people_pb2
+from servicekit.errors import NotFound
+
+from .desk import COURSE, Desk, codes
+
+NAME, EMAIL = "Sample Learner 01", "sample.learner.01@example.org"
+
+
+async def register(desk: Desk, *rows: people_pb2.RegisterPerson) -> outcome_pb2.BatchResponse:
+    request = people_pb2.RegisterPeopleRequest(rows=rows)
+    answer: outcome_pb2.BatchResponse = await desk.call(desk.people.RegisterPeople, request, "admissions")
+    return answer
+
+
+async def rename(desk: Desk, *rows: people_pb2.NamePerson) -> outcome_pb2.BatchResponse:
+    request = people_pb2.NamePeopleRequest(rows=rows)
+    answer: outcome_pb2.BatchResponse = await desk.call(desk.people.NamePeople, request, "admissions")
+    return answer
+
+
+async def person(desk: Desk, role: str = "admissions", **who: Any) -> people_pb2.Person:
+    request = people_pb2.GetPersonRequest(person_id="p1")
+    answer: people_pb2.Person = await desk.call(desk.people.GetPerson, request, role, **who)
+    return answer
+
+
+ROW = people_pb2.RegisterPerson(person_id="p1", name=NAME, email=EMAIL)
+
+
+async def test_a_person_is_registered_and_read_back(desk: Desk) -> None:
+    assert codes((await register(desk, ROW)).outcomes) == ["accepted"]
+    await desk.settle()
+    assert await person(desk) == people_pb2.Person(person_id="p1", name=NAME, email=EMAIL)
+
+
+async def test_the_same_registration_again_is_harmless_also_under_another_id(desk: Desk) -> None:
+    await register(desk, ROW)
+    again = people_pb2.RegisterPerson(person_id="p1", name=NAME, email=EMAIL, command_id="another")
+    assert codes((await register(desk, ROW, again)).outcomes) == ["replayed", "unchanged"]
+
+
+async def test_names_and_addresses_are_nowhere_in_the_clear(desk: Desk) -> None:
+    await register(desk, ROW)
+    await desk.settle()
+    running = desk.world["enrolment"]
+    kept = (
+        json.dumps(
+            [
+                [event.data for append in slots.values() for event in append.events]
+                for slots in running.appends.streams.values()
+            ]
+        )
+        + repr(running.views.documents)
+        + repr(desk.world.log.records)
+    )
+    assert "person-p1" in kept
+    assert NAME not in kept
+    assert EMAIL not in kept
+
+
+async def test_a_person_is_renamed_and_the_same_name_again_changes_nothing(desk: Desk) -> None:
+    await register(desk, ROW)
+    other = people_pb2.NamePerson(person_id="p1", name="Sample Learner 02")
+    same = people_pb2.NamePerson(person_id="p1", name="Sample Learner 02", command_id="another")
+    nobody = people_pb2.NamePerson(person_id="p2", name=NAME)
+    assert codes((await rename(desk, other, same, nobody)).outcomes) == ["accepted", "unchanged", "not-registered"]
+    await desk.settle()
+    assert (await person(desk)).name == "Sample Learner 02"
+
+
+async def test_a_learner_sees_themselves_and_nobody_else(desk: Desk) -> None:
+    await register(desk, ROW)
+    await desk.settle()
+    assert (await person(desk, "learner", person="p1")).name == NAME
+    with pytest.raises(NotFound):
+        await person(desk, "learner", person="p2")
+
+
+async def test_an_erased_person_reads_as_erased_and_takes_nothing_personal_again(desk: Desk) -> None:
+    await desk.load(COURSE)
+    await desk.open()
+    await register(desk, ROW)
+    await desk.settle()
+    keyring: Any = desk.kernel.keyring
+    await keyring._store.destroy_key("p1", desk.world.now)
+    keyring.forget("p1")
+    assert await person(desk) == people_pb2.Person(person_id="p1", erased=True)
+    assert codes((await rename(desk, people_pb2.NamePerson(person_id="p1", name=NAME))).outcomes) == ["person-erased"]
+    assert codes((await register(desk, ROW)).outcomes) == ["person-erased"]
+    reference = enrolments_pb2.LearnerReference(provider_id="provider-a", reference="ref")
+    row = enrolments_pb2.RequestEnrolment(cohort_id="c1", person_id="p1", references=[reference])
+    assert codes((await desk.enrol(row, role="admissions")).outcomes) == ["person-erased"]
+
+
+async def test_malformed_rows_name_every_field(desk: Desk) -> None:
+    bad = people_pb2.RegisterPerson(person_id="P 1", name="\x00", email="nobody", command_id="a b")
+    long = people_pb2.RegisterPerson(person_id="p" * 31)
+    answer = await register(desk, bad, long, ROW)
+    assert codes(answer.outcomes) == ["invalid-argument", "invalid-argument", "accepted"]
+    assert {v.field for v in answer.outcomes[0].violations} == {"person_id", "name", "email", "command_id"}
+    assert {v.field for v in answer.outcomes[1].violations} == {"person_id"}
