@@ -249,6 +249,7 @@ async def test_a_source_that_is_stopped_finishes_and_commits_the_batch_in_hand(k
     async with process.running() as task:
         await entered.wait()
         await process.source.stop()
+        await until(lambda: not process.source._subscriber.running, "no more batches are taken")
         leave.set()
         await task
     assert await kafka.all_committed()

@@ -388,9 +388,7 @@ class KafkaSource:
 
     async def _take(self, records: Sequence[Any]) -> None:
         """The framework swallows what a handler raises and goes on with the next batch, whose commit would cover
-        this one: so whatever is raised ends the source, and once it is over nothing is committed."""
-        if self._over.is_set():
-            return
+        this one: so whatever is raised ends the source, and once it is over nothing is handled or committed."""
         try:
             await self._fold_and_commit(records)
         except Exception as error:  # noqa: BLE001 (see above)
