@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated
 
 import typer
@@ -25,7 +24,13 @@ CohortId = Annotated[str, typer.Argument(help="The cohort's id.")]
 Person = Annotated[str, typer.Argument(help="The learner's id.")]
 Component = Annotated[str, typer.Argument(help="The component of the programme, e.g. project.")]
 Body = Annotated[str, typer.Option("--body", help="The awarding body you speak for.")]
-On = Annotated[str | None, typer.Option("--on", help="Civil date, YYYY-MM-DD; today unless given.")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        help="Civil date, YYYY-MM-DD; the programme's today unless given. Only an importer may name a past one.",
+    ),
+]
 Mark = Annotated[str, typer.Option("--mark", help="Decimal of 100; may be left out.")]
 ResultWord = Annotated[str, typer.Argument(help="passed, referred or failed.")]
 
@@ -56,11 +61,6 @@ def award_stub(client: Client) -> awards_pb2_grpc.AwardServiceStub:
     return client.stub(awards_pb2_grpc.AwardServiceStub, "accreditation")
 
 
-def today() -> str:
-    """The civil date where this command runs."""
-    return date.today().isoformat()  # noqa: DTZ011 (the person's own day)
-
-
 def result_of(word: str) -> pb.Result.ValueType:
     if word not in RESULTS:
         raise typer.BadParameter(f"{word!r} is none of {', '.join(RESULTS)}")
@@ -89,7 +89,7 @@ def register(cohort: CohortId, person: Person, component: Component, as_json: Js
 def submit(cohort: CohortId, person: Person, component: Component, on: On = None, as_json: Json = False) -> None:
     """The learner submits, or submits again after a referral."""
     row = pb.RecordAssessment(cohort_id=cohort, person_id=person, component_id=component)
-    row.submit.submitted_on = on or today()
+    row.submit.submitted_on = on or ""
     _record(Identity.of("learner", person=person), row, f"{person} submits {component}", as_json)
 
 
@@ -106,7 +106,7 @@ def mark(
 ) -> None:
     """The assessor's result of the submission that waits."""
     row = pb.RecordAssessment(cohort_id=cohort, person_id=person, component_id=component)
-    row.assess.MergeFrom(pb.RecordAssessment.Assess(result=result_of(result), mark=mark, assessed_on=on or today()))
+    row.assess.MergeFrom(pb.RecordAssessment.Assess(result=result_of(result), mark=mark, assessed_on=on or ""))
     _record(Identity.of("assessor", bodies=[body]), row, f"{person} {component}: {result}", as_json)
 
 
@@ -127,7 +127,7 @@ def revise(
     row = pb.RecordAssessment(cohort_id=cohort, person_id=person, component_id=component)
     row.revise.MergeFrom(
         pb.RecordAssessment.Revise(
-            result=result_of(result), mark=mark, assessed_on=on or today(), replaces=replaces, reason_code=reason
+            result=result_of(result), mark=mark, assessed_on=on or "", replaces=replaces, reason_code=reason
         )
     )
     _record(Identity.of("assessor", bodies=[body]), row, f"{person} {component}: {result}", as_json)
@@ -171,7 +171,7 @@ def confirm(
     """Confirms a provisional award."""
 
     async def work() -> Exit:
-        row = awards_pb2.ConfirmAward(cohort_id=cohort, person_id=person, award_id=award, decided_on=on or today())
+        row = awards_pb2.ConfirmAward(cohort_id=cohort, person_id=person, award_id=award, decided_on=on or "")
         async with connected(Identity.of("awarding-body", bodies=[body])) as client:
             request = awards_pb2.ConfirmAwardsRequest(rows=[row], token=last_token())
             answer = await client.call(award_stub(client).ConfirmAwards, request)
@@ -203,7 +203,7 @@ def decide(
             award_id=award,
             decision=decisions[decision],
             reason_code=reason,
-            decided_on=on or today(),
+            decided_on=on or "",
         )
         async with connected(Identity.of("awarding-body", bodies=[body])) as client:
             request = awards_pb2.DecideReviewsRequest(rows=[row])

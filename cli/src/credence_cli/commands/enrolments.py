@@ -61,6 +61,12 @@ def open_cohort(
     capacity: Annotated[
         int | None, typer.Option("--capacity", help="Places; the programme's default unless given, 0: no limit.")
     ] = None,
+    waiting_list: Annotated[
+        bool | None,
+        typer.Option(
+            "--waiting-list/--no-waiting-list", help="Whether who finds it full waits; as the programme says."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Opens a cohort with the sessions of the programme's timetable."""
@@ -73,6 +79,7 @@ def open_cohort(
             starts_on=starts_on,
             provider_id=provider,
             capacity=capacity,
+            waiting_list=waiting_list,
         )
         async with connected(ADMISSIONS) as client:
             request = cohorts_pb2.OpenCohortsRequest(rows=[row])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
@@ -137,9 +138,20 @@ def _grow(tree: Tree, node: pb.Explanation) -> None:
     open_or_lost = "[yellow]○[/]" if node.possible else "[red]✗[/]"
     sign = "[green]✓[/]" if node.satisfied else open_or_lost
     amount = f" {node.have} of {node.need} {node.unit}" if node.need else ""
-    facts = f" [dim]{escape(', '.join(node.facts))}[/]" if node.facts else ""
-    branch = tree.add(f"{sign} {escape(node.title or node.check)}:{escape(amount)}{facts}")
+    branch = tree.add(f"{sign} {escape(node.title or node.check)}:{escape(amount)}")
+    # A node over others counts what they count: said once, where it is decided.
+    if node.facts and not node.children:
+        branch.add(f"[dim]counted: {escape(_facts(node.facts))}[/]")
     for missing in node.missing:
         branch.add(f"[dim]missing: {escape(missing.message)}[/]")
     for child in node.children:
         _grow(branch, child)
+
+
+def _facts(ids: Iterable[str]) -> str:
+    """Event ids, each stream named once: "enrolment-c1--p1 @3 @7"."""
+    versions: dict[str, list[str]] = {}
+    for event_id in ids:
+        stream, _, version = event_id.rpartition("@")
+        versions.setdefault(stream, []).append(f"@{version}")
+    return ", ".join(f"{stream} {' '.join(found)}" for stream, found in versions.items())

@@ -40,7 +40,8 @@ async def _open_and_enrol(stage: Stage, cohort: str, people: list[str], waiting:
     started = stage.ago(STARTED_DAYS_AGO)
     stage.step(
         f"The cohort began ten weeks ago, so all its sessions were held. It has {PLACES} places.",
-        f"cohort open {cohort} --programme {PROGRAMME} --starts-on {started} --provider {PROVIDER} --capacity {PLACES}",
+        f"cohort open {cohort} --programme {PROGRAMME} --starts-on {started} --provider {PROVIDER} "
+        f"--capacity {PLACES} --waiting-list",
     )
     await stage.open_cohort(cohort, PROGRAMME, started, PROVIDER, PLACES)
     stage.step(f"{len(people)} people ask for a place; the last one waits.", f"enrol {cohort} {people[0]} ...")
@@ -128,11 +129,11 @@ async def _project(stage: Stage, cohort: str, learner: str) -> None:
 
     steps: list[tuple[str, work.RecordAssessment, str]] = [
         ("The learner opts in to accreditation.", _register(), f"assess register {cohort} {learner} project"),
-        ("The project is submitted.", _submit(stage, 30), f"assess submit {cohort} {learner} project"),
-        ("The assessor refers it back.", _assess(stage, work.RESULT_REFERRED, 25),
+        ("The project is submitted.", _submit(), f"assess submit {cohort} {learner} project"),
+        ("The assessor refers it back.", _assess(work.RESULT_REFERRED),
          f"assess mark {cohort} {learner} project referred --body {BODY}"),
-        ("It is submitted again ...", _submit(stage, 12), f"assess submit {cohort} {learner} project"),
-        ("... and passed.", _assess(stage, work.RESULT_PASSED, 5),
+        ("It is submitted again ...", _submit(), f"assess submit {cohort} {learner} project"),
+        ("... and passed.", _assess(work.RESULT_PASSED),
          f"assess mark {cohort} {learner} project passed --body {BODY}"),
     ]  # fmt: skip
     for text, row, command in steps:
@@ -148,15 +149,13 @@ def _register() -> work.RecordAssessment:
     return work.RecordAssessment(component_id="project", register=work.RecordAssessment.Register())
 
 
-def _submit(stage: Stage, days_ago: int) -> work.RecordAssessment:
-    step = work.RecordAssessment.Submit(submitted_on=stage.ago(days_ago).isoformat())
-    return work.RecordAssessment(component_id="project", submit=step)
+def _submit() -> work.RecordAssessment:
+    return work.RecordAssessment(component_id="project", submit=work.RecordAssessment.Submit())
 
 
-def _assess(stage: Stage, result: work.Result.ValueType, days_ago: int) -> work.RecordAssessment:
+def _assess(result: work.Result.ValueType) -> work.RecordAssessment:
     mark = "62" if result == work.RESULT_PASSED else "41"
-    step = work.RecordAssessment.Assess(result=result, mark=mark, assessed_on=stage.ago(days_ago).isoformat())
-    return work.RecordAssessment(component_id="project", assess=step)
+    return work.RecordAssessment(component_id="project", assess=work.RecordAssessment.Assess(result=result, mark=mark))
 
 
 async def _corrections(stage: Stage, cohort: str, learner: str) -> None:

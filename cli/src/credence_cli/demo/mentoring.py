@@ -11,6 +11,7 @@ from credence_cli.identity import Identity
 
 STANDING = "r7-mentor-standing"
 PROGRAMME = "r7-mentor-plus"
+ACCREDITOR = "national-college"
 STARTED_DAYS_AGO = 300
 MEETINGS = 8
 
@@ -38,8 +39,8 @@ async def _mentors_stand(stage: Stage, mentors: list[str], outsider: str) -> Non
     ]
     await stage.post(provider, stage.save("mentors.csv", "\n".join(lines) + "\n"), quiet=True)
     for mentor in (*mentors, outsider):
-        for step in _accreditation(stage):
-            await stage.assess(cohort, mentor, step, f"{mentor}: accreditation {step.WhichOneof('step')}")
+        for step in _accreditation():
+            await stage.assess(cohort, mentor, step, f"{mentor}: accreditation {step.WhichOneof('step')}", ACCREDITOR)
     for mentor in mentors:
         await stage.award(cohort, mentor, "mentor-standing", standings_pb2.AWARD_STATE_CONFIRMED)
     people = [
@@ -60,11 +61,9 @@ async def _provider_of(stage: Stage, cohort: str) -> str:
     return provider
 
 
-def _accreditation(stage: Stage) -> list[assessments_pb2.RecordAssessment]:
-    submit = assessments_pb2.RecordAssessment.Submit(submitted_on=stage.ago(200).isoformat())
-    passed = assessments_pb2.RecordAssessment.Assess(
-        result=assessments_pb2.RESULT_PASSED, assessed_on=stage.ago(190).isoformat()
-    )
+def _accreditation() -> list[assessments_pb2.RecordAssessment]:
+    submit = assessments_pb2.RecordAssessment.Submit()
+    passed = assessments_pb2.RecordAssessment.Assess(result=assessments_pb2.RESULT_PASSED)
     return [
         assessments_pb2.RecordAssessment(component_id="accreditation", submit=submit),
         assessments_pb2.RecordAssessment(component_id="accreditation", assess=passed),

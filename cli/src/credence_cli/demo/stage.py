@@ -105,6 +105,7 @@ class Stage:
             starts_on=starts_on.isoformat(),
             provider_id=provider,
             capacity=capacity,
+            waiting_list=bool(capacity),
         )
         stub = self.client.stub(cohorts_pb2_grpc.CohortServiceStub, "enrolment")
         answer = await self.client.call(stub.OpenCohorts, cohorts_pb2.OpenCohortsRequest(rows=[row]), identity=IMPORTER)
@@ -185,18 +186,18 @@ class Stage:
 
     # Assessed work, awards, standings
 
-    async def assess(self, cohort: str, person: str, row: assessments_pb2.RecordAssessment, text: str) -> None:
+    async def assess(
+        self, cohort: str, person: str, row: assessments_pb2.RecordAssessment, text: str, body: str = BODY
+    ) -> None:
         row.cohort_id, row.person_id = cohort, person
         marks = row.WhichOneof("step") in ("assess", "revise", "carry_over")
-        identity = Identity.of("assessor", bodies=[BODY]) if marks else Identity.of("learner", person=person)
+        identity = Identity.of("assessor", bodies=[body]) if marks else Identity.of("learner", person=person)
         stub = self.client.stub(assessments_pb2_grpc.AssessmentServiceStub, "accreditation")
         request = assessments_pb2.RecordAssessmentsRequest(rows=[row], token=self.token)
         self.report(await self.client.call(stub.RecordAssessments, request, identity=identity), [text])
 
     async def confirm(self, cohort: str, person: str, award: str) -> None:
-        row = awards_pb2.ConfirmAward(
-            cohort_id=cohort, person_id=person, award_id=award, decided_on=self.today.isoformat()
-        )
+        row = awards_pb2.ConfirmAward(cohort_id=cohort, person_id=person, award_id=award)
         stub = self.client.stub(awards_pb2_grpc.AwardServiceStub, "accreditation")
         request = awards_pb2.ConfirmAwardsRequest(rows=[row], token=self.token)
         answer = await self.client.call(

@@ -32,6 +32,8 @@ STILL_SECONDS: Final = 120.0
 # A server that is away is asked again for this long.
 AWAY_SECONDS: Final = 150.0
 _LOOK_AGAIN_SECONDS: Final = 0.5
+# Looking is work for the very service that is waited for: it may take this many times less than the waiting.
+_REST_TO_LOOK: Final = 4
 _PAGE: Final = 500
 
 _STATES: Final[Mapping[int, str]] = {
@@ -85,7 +87,9 @@ class Reader:
         return await self._rested(list(tokens))
 
     async def _rested(self, cohorts: Sequence[str]) -> bool:
+        looking = time.monotonic()
         standings = {cohort: await self._standings(cohort) for cohort in cohorts}
+        looked = time.monotonic() - looking
         with self.report.meter("standings at rest", sum(map(len, standings.values()))) as meter:
             moved = time.monotonic()
             while True:
@@ -98,9 +102,11 @@ class Reader:
                     return True
                 if time.monotonic() - moved > self.still_seconds:
                     return False
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(max(_LOOK_AGAIN_SECONDS, _REST_TO_LOOK * looked))
+                looking = time.monotonic()
                 for cohort in restless:
                     standings[cohort] = await self._standings(cohort)
+                looked = time.monotonic() - looking
 
     async def answers(self, cohorts: Sequence[str]) -> Answers:
         """Everything the platform holds of these cohorts."""
