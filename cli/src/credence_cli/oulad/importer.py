@@ -34,7 +34,7 @@ from credence_cli.oulad.progress import Meter, Report
 ROWS_MAX: Final = 1_000
 IN_FLIGHT: Final = 4
 # A token names every stream of its batch, and accreditation looks for each while it waits: a few hundred are light.
-GROUP_LEARNERS: Final = 250
+GROUP_LEARNERS: Final = 200
 # Longer than any server of the platform is away in its fault model (60 s), so that a restart is outlived.
 PATIENCE_SECONDS: Final = 150.0
 # Facts on their way from one service to the other arrive as fast as the slower one folds, and no faster.
@@ -232,12 +232,15 @@ class Importer:
 
         async def one(group: _Group, batches: Sequence[Sequence[Row[Any]]], meter: Meter) -> None:
             cohort = group.enrolments[0].cohort
-            # The first batch waits until the group's enrolments have arrived; after it, they have.
-            self._remember(cohort, await self._batch(batches[0], sending(group.token), meter))
+            # The first batch waits until the group's enrolments have arrived; after it, they have. One group waits at
+            # a time: the waiting is work for the very service that is to catch up, and they arrive in order anyway.
+            async with arrival:
+                self._remember(cohort, await self._batch(batches[0], sending(group.token), meter))
             tokens = await _gathered(self._batch(rows, sending(""), meter) for rows in batches[1:])
             for token in tokens:
                 self._remember(cohort, token)
 
+        arrival = asyncio.Lock()
         total = sum(len(rows) for batches in by_group for rows in batches)
         with self._metered("results", total) as meter:
             await _gathered(one(group, rows, meter) for group, rows in zip(groups, by_group, strict=True) if rows)
