@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import re
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,7 +62,9 @@ class Kernel:
         return Reader(self.views)
 
     def request(self, stream: str, command: C, command_id: str = "", *, expected: int | None = None) -> Request[C]:
-        """A command of the call being served. Without an id it gets one from its content: the same again is a repeat.
+        """A command of the call being served. Without an id it gets one of its own: what makes the same row again
+        harmless then is the decider, which finds that it is so already. An id from the row's content would instead
+        answer a legitimate return (named A, B, and A again) with its first answer.
 
         Raises InvalidArgument for an id that is not 1 to 128 characters of A-Z a-z 0-9 . _ : @ -
         """
@@ -72,7 +73,7 @@ class Kernel:
         call = current_call()
         return Request(
             stream,
-            command_id or content_id(command),
+            command_id or uuid.uuid4().hex,
             command,
             actor=call.principal.subject,
             now=self.clock(),
@@ -136,12 +137,6 @@ class Kernel:
                 "what the token names has not arrived here yet: ask again, with a longer deadline if this goes on",
                 reason="not-caught-up",
             )
-
-
-def content_id(command: Command) -> str:
-    """A command id from the command's own content."""
-    text = json.dumps(command.model_dump(mode="json"), sort_keys=True)
-    return "content-" + hashlib.sha256(f"{type(command).__name__}:{text}".encode()).hexdigest()[:40]
 
 
 def token_of(outcomes: Sequence[Outcome[Any]]) -> str:

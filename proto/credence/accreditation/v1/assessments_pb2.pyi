@@ -227,7 +227,7 @@ class RecordAssessment(_message.Message):
     CARRY_OVER_FIELD_NUMBER: _builtins.int
     REVISE_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
-    """Empty: derived from the row, so that the same row again is a repeat."""
+    """An id of your own makes a retry get its first answer. Empty: the same row again is answered with what stands."""
     cohort_id: _builtins.str
     person_id: _builtins.str
     component_id: _builtins.str

@@ -91,7 +91,7 @@ class AttendanceRow(_message.Message):
     REPLACES_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
-    """Empty: derived from the row, so that the same row again is a repeat."""
+    """An id of your own makes a retry get its first answer. Empty: the same row again is answered with what stands."""
     cohort_id: _builtins.str
     person_id: _builtins.str
     """One of the two names the learner."""

@@ -49,7 +49,7 @@ class RegisterPerson(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
-    """Empty: derived from the row, so that the same row again is a repeat."""
+    """An id of your own makes a retry get its first answer. Empty: the same row again is answered with what stands."""
     person_id: _builtins.str
     name: _builtins.str
     """Empty when not known yet; no certificate is issued without it."""
