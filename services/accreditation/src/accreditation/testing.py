@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ STATES: dict[str, attendance_pb2.AttendanceState.ValueType] = {
 }
 
 
+@cache
 def schemes() -> Mapping[str, Programme]:
     """The programmes of this repository's catalogue, by id."""
     known = Path("catalogue", "r14-commissioners-course.yaml")

@@ -46,7 +46,7 @@ from accreditation.domain.rules import (
     explain,
 )
 from catalogue.ids import join_id
-from catalogue.model import Award, Programme, rule_version
+from catalogue.model import Award, MeetingsHeld, Programme, Rule, children, rule_version
 from catalogue.periods import last_day
 
 StandingState: TypeAlias = Literal[
@@ -161,9 +161,20 @@ def look_again_on(facts: LearnerFacts, today: date) -> date | None:
     window = _window(facts, facts.enrolment)
     days = {session.on for session in facts.cohort.sessions().values() if not session.cancelled}
     days |= {window.last} if window is not None else set()
-    if facts.match is not None and facts.match.matched_on is not None and facts.programme.programme.mentoring:
-        days.add(last_day(facts.match.matched_on, facts.programme.programme.mentoring.within_months))
+    if facts.match is not None and facts.match.matched_on is not None:
+        matched_on = facts.match.matched_on
+        days |= {last_day(matched_on, months) for months in _meeting_months(facts.programme.programme)}
     return min((day + timedelta(days=1) for day in days if day >= today), default=None)
+
+
+def _meeting_months(programme: Programme) -> set[int]:
+    """The months from a match that any rule names."""
+
+    def months(rule: Rule) -> set[int]:
+        own = {rule.within_months} if isinstance(rule, MeetingsHeld) and rule.within_months is not None else set()
+        return own.union(*(months(child) for child in children(rule)))
+
+    return set().union(*(months(award.rule) for award in programme.awards))
 
 
 def body_of(programme: Programme) -> str:

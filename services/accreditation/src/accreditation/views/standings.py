@@ -68,6 +68,8 @@ async def get_standing(
     zone = zone_of(facts)
     today = cut.true_at or civil_date(cut.known_at or kernel.clock(), zone)
     then = pure.standing(as_of(facts, cut), today)
+    if then.enrolment is None:
+        return None  # there was no such enrolment yet
     return Answer(then, False, {stream: fact.version for stream, fact in documents.items() if fact.version})
 
 

@@ -1,0 +1,258 @@
+"""The standing as a pure function: who can be awarded, which days count, what time alone changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accreditation.domain.assessment import ASSESSMENT, WorkAssessed, WorkSubmitted
+from accreditation.domain.credit import Ledger, evolve, settle
+from accreditation.domain.facts import (
+    AssessmentRecord,
+    CohortRecord,
+    CreditRecord,
+    Cut,
+    EnrolmentRecord,
+    LearnerFacts,
+    Mark,
+    MatchRecord,
+    NameChange,
+    PersonRecord,
+    ProgrammeRecord,
+    Session,
+    SessionChange,
+    StatusChange,
+    as_of,
+    keep,
+)
+from accreditation.domain.standing import Standing, confirmable, look_again_on, settlement, standing
+from accreditation.testing import schemes
+from eventcore.event import Event, Recorded
+
+R14, R7 = schemes()["r14-commissioners-course"], schemes()["r7-mentor-plus"]
+STARTS = date(2024, 10, 1)
+TODAY = date(2024, 12, 2)
+THEN = datetime(2024, 10, 1, 8, 0, tzinfo=UTC)
+
+
+def status(word: Any, on: date, version: int = 1) -> StatusChange:
+    return StatusChange(version=version, recorded=THEN, status=word, on=on)
+
+
+def mark(session: str, state: Any = "present", version: int = 3) -> Mark:
+    recorded = THEN + timedelta(days=version)
+    return Mark(
+        version=version,
+        recorded=recorded,
+        session_id=session,
+        unscheduled=None,
+        state=state,
+        minutes=None,
+        excuse=None,
+    )
+
+
+def sessions() -> tuple[SessionChange, ...]:
+    return tuple(
+        SessionChange(
+            version=1,
+            recorded=THEN,
+            session_id=each.id,
+            session=Session(
+                session_id=each.id,
+                unit_kind=each.unit_kind,
+                module=None,
+                on=STARTS + timedelta(days=each.day),
+                minutes=each.minutes,
+            ),
+        )
+        for each in R14.timetable
+    )
+
+
+def assessed(*events: Event) -> AssessmentRecord:
+    record = AssessmentRecord(cohort_id="autumn", person_id="p1")
+    for version, event in enumerate(events, start=1):
+        kept = keep(Recorded("assessment-autumn--p1", version, event, THEN), ASSESSMENT)
+        record = record.model_copy(update={"kept": (*record.kept, kept)})
+    return record
+
+
+def passed(on: date = date(2024, 11, 25)) -> AssessmentRecord:
+    return assessed(
+        WorkSubmitted(component_id="project", attempt=1, submitted_on=on),
+        WorkAssessed(component_id="project", result="passed", mark=None, assessed_on=on),
+    )
+
+
+def learner(*marks: Mark, statuses: tuple[StatusChange, ...] = (), **rest: Any) -> LearnerFacts:
+    """Placed on the commissioners' course from its first day, unless `statuses` say otherwise."""
+    enrolment = EnrolmentRecord(
+        cohort_id="autumn",
+        person_id="p1",
+        programme="r14-commissioners-course--1",
+        statuses=statuses or (status("requested", STARTS), status("placed", STARTS, 2)),
+        marks=marks,
+    )
+    facts = LearnerFacts(
+        cohort_id="autumn",
+        person_id="p1",
+        enrolment=enrolment,
+        cohort=CohortRecord(cohort_id="autumn", recorded=THEN, starts_on=STARTS, ends_on=None, changes=sessions()),
+        programme=ProgrammeRecord(programme=R14, recorded=THEN),
+    )
+    return replace(facts, **rest)
+
+
+def half() -> tuple[Mark, ...]:
+    return tuple(mark(f"s{n}", version=2 + n) for n in (1, 2, 3))
+
+
+def awarded(facts: LearnerFacts) -> LearnerFacts:
+    """The same facts, once the ledger has settled on them."""
+    command = settlement(facts, standing(facts, TODAY), TODAY)
+    assert command is not None
+    ledger = facts.ledger
+    for event in settle(command, ledger):
+        ledger = evolve(ledger, event, ledger.version + 1)
+    return replace(facts, credit=CreditRecord(person_id="p1", ledger=ledger))
+
+
+def state(found: Standing, award_id: str = "completion") -> str:
+    award = found.award(award_id)
+    assert award is not None
+    return award.state
+
+
+def test_what_is_met_is_pending_until_the_ledger_holds_it() -> None:
+    facts = learner(*half())
+    assert state(standing(facts, TODAY)) == "pending"
+    assert state(standing(awarded(facts), TODAY)) == "provisional"
+
+
+def test_a_settled_ledger_is_told_nothing() -> None:
+    facts = awarded(learner(*half()))
+    assert settlement(facts, standing(facts, TODAY), TODAY) is None
+
+
+def test_the_latest_value_of_a_register_counts() -> None:
+    corrected = (*half(), mark("s1", "absent", version=6))
+    assert state(standing(learner(*corrected), TODAY)) == "not-met"
+    restored = (*corrected, mark("s1", "present", version=7))
+    assert state(standing(learner(*restored), TODAY)) == "pending"
+
+
+def test_nothing_is_decided_before_cohort_and_programme_are_known() -> None:
+    whole = awarded(learner(*half()))
+    for facts in (replace(whole, cohort=None), replace(whole, programme=None), replace(whole, enrolment=None)):
+        found = standing(facts, TODAY)
+        assert not found.whole
+        assert settlement(facts, found, TODAY) is None
+
+
+def test_who_never_had_a_place_is_given_nothing() -> None:
+    waiting = learner(*half(), statuses=(status("requested", STARTS), status("waiting", STARTS, 2)))
+    found = standing(waiting, TODAY)
+    assert state(found) == "not-met"
+    assert settlement(waiting, found, TODAY) is None
+    award = found.award("completion")
+    assert award is not None
+    assert [each.code for each in award.explanation.missing] == ["not-placed"]
+    assert award.explanation.children[1].satisfied, "the rule itself is shown as it is"
+
+
+def withdrawn(on: date) -> tuple[StatusChange, ...]:
+    return status("requested", STARTS), status("placed", STARTS, 2), status("withdrawn", on, 9)
+
+
+def test_only_days_before_a_withdrawal_count() -> None:
+    third_session = STARTS + timedelta(days=14)
+    assert state(standing(learner(*half(), statuses=withdrawn(third_session)), TODAY)) == "not-met"
+    day_after = third_session + timedelta(days=1)
+    assert state(standing(learner(*half(), statuses=withdrawn(day_after)), TODAY)) == "pending"
+
+
+def test_a_pass_after_the_withdrawal_earns_nothing() -> None:
+    left = withdrawn(date(2024, 11, 25))
+    late, early = passed(date(2024, 11, 25)), passed(date(2024, 11, 24))
+    assert state(standing(learner(*half(), statuses=left, assessment=late), TODAY), "commissioning-credit") == "not-met"
+    early_on = learner(*half(), statuses=left, assessment=early)
+    assert state(standing(early_on, TODAY), "commissioning-credit") == "pending"
+
+
+def test_a_late_joiner_has_missed_what_was_held_before() -> None:
+    late = (status("requested", STARTS), status("placed", STARTS + timedelta(days=40), 2))
+    last_two = (mark("s5", version=3), mark("s6", version=4))
+    assert state(standing(learner(*last_two, statuses=late), TODAY)) == "not-met"
+
+
+def test_only_what_the_catalogue_confirms_by_itself_is_confirmable() -> None:
+    facts = awarded(learner(*half(), assessment=passed()))
+    assert confirmable(facts, standing(facts, TODAY)) == ("completion",)
+
+
+def test_what_is_no_longer_met_is_not_confirmable() -> None:
+    facts = awarded(learner(*half()))
+    gone = replace(facts, enrolment=learner(*half()[:2]).enrolment)
+    assert confirmable(gone, standing(gone, TODAY)) == ()
+
+
+def test_a_certificate_waits_for_confirmation_then_for_a_name() -> None:
+    facts = awarded(learner(*half(), assessment=passed()))
+    confirmed = replace(facts, credit=CreditRecord(person_id="p1", ledger=_confirmed(facts.ledger)))
+    named = replace(confirmed, person=PersonRecord(names=(NameChange(recorded=THEN, named=True),)))
+    told = [standing(each, TODAY).award("commissioning-credit") for each in (facts, confirmed, named)]
+    assert [each.certificate.reason_code for each in told if each is not None] == ["not-confirmed", "no-name", ""]
+    erased = PersonRecord(names=(*named.person.names, NameChange(recorded=THEN, named=False))) if named.person else None
+    without = standing(replace(named, person=erased), TODAY).award("commissioning-credit")
+    assert without is not None
+    assert without.certificate.state == "blocked"
+
+
+def _confirmed(ledger: Ledger) -> Ledger:
+    awards = tuple(each.model_copy(update={"state": "confirmed"}) for each in ledger.awards)
+    return ledger.model_copy(update={"awards": awards})
+
+
+def test_time_alone_never_reopens_what_the_body_upheld() -> None:
+    facts = learner(*half()[:2])
+    confirmed = replace(awarded(learner(*half())), enrolment=facts.enrolment)
+    confirmed = replace(confirmed, credit=CreditRecord(person_id="p1", ledger=_confirmed(confirmed.ledger)))
+    bases = set()
+    for day in (STARTS, TODAY, date(2026, 1, 1)):
+        command = settlement(confirmed, standing(confirmed, day), day)
+        assert command is not None
+        bases.add(command.lost[0].basis)
+    assert len(bases) == 1
+
+
+def test_it_looks_again_when_a_register_falls_due_and_when_the_window_closes() -> None:
+    assert look_again_on(learner(), STARTS) == STARTS + timedelta(days=1)
+    assert look_again_on(learner(), date(2024, 12, 1)) == date(2025, 10, 2)
+    assert look_again_on(learner(), date(2025, 10, 2)) is None
+
+
+def test_it_looks_again_when_the_months_of_meetings_are_over() -> None:
+    facts = replace(
+        learner(),
+        programme=ProgrammeRecord(programme=R7, recorded=THEN),
+        match=MatchRecord(matched_on=date(2025, 3, 1), matched_recorded=THEN),
+    )
+    assert look_again_on(facts, date(2025, 11, 1)) == date(2026, 3, 2)
+
+
+@given(st.lists(st.sampled_from(["s1", "s2", "s3", "s4"]), unique=True), st.integers(0, 80), st.booleans())
+def test_true_at_a_date_is_the_standing_of_the_facts_up_to_it(attended: list[str], days: int, result: bool) -> None:
+    on = STARTS + timedelta(days=days)
+    marks = tuple(mark(session, version=3 + i) for i, session in enumerate(attended))
+    facts = learner(*marks, assessment=passed() if result else None)
+    held = {change.session_id: change.session.on for change in sessions() if change.session is not None}
+    until = replace(
+        learner(*(each for each in marks if held[each.session_id or ""] <= on)),
+        assessment=passed() if result and on >= date(2024, 11, 25) else None,
+    )
+    assert standing(as_of(facts, Cut(true_at=on)), on) == standing(until, on)
