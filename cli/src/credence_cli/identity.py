@@ -50,8 +50,9 @@ class Identity:
 
 
 def secrets_folder() -> Path:
-    """The development secrets of this machine's stack."""
-    return credence_home() / "stack" / "secrets"
+    """The folder CREDENCE_DEVELOPMENT_SECRETS names, else the development secrets of this machine's stack."""
+    named = os.environ.get("CREDENCE_DEVELOPMENT_SECRETS")
+    return Path(named) if named else credence_home() / "stack" / "secrets"
 
 
 def mint(identity: Identity, folder: Path | None = None, *, lifetime_seconds: int = LIFETIME_SECONDS) -> str:

@@ -148,15 +148,15 @@ def token(
     provider: Annotated[list[str] | None, typer.Option("--provider", help="Providers it acts for.")] = None,
     body: Annotated[list[str] | None, typer.Option("--body", help="Awarding bodies it acts for.")] = None,
     subject: Annotated[str, typer.Option("--subject", help="Recorded with everything it does.")] = "developer",
-    folder: Annotated[
-        Path | None, typer.Option("--secrets", help="Where `credence secrets` made the key; else this machine's stack.")
-    ] = None,
 ) -> None:
-    """A token of 15 minutes, signed with this machine's development key; no production service takes it."""
+    """A token of 15 minutes, signed with a development key; no production service takes it.
+
+    The key is that of this machine's stack, or of the folder named by CREDENCE_DEVELOPMENT_SECRETS.
+    """
     if unknown := sorted(set(role) - set(ROLES)):
         raise typer.BadParameter(f"no such role: {', '.join(unknown)}")
     identity = Identity(tuple(role), subject, person, tuple(provider or ()), tuple(body or ()))
-    out.print(mint(identity, folder), markup=False, soft_wrap=True)
+    out.print(mint(identity), markup=False, soft_wrap=True)
 
 
 def secrets(
@@ -177,7 +177,7 @@ def secrets(
     rows = [
         ("master.key", "wraps the key of each person; lost, personal data stays unreadable: keep a copy elsewhere"),
         ("digest.key", "fingerprints commands, so that a repeated one is known again"),
-        ("dev-signing.pem", "signs development tokens: credence token --secrets"),
+        ("dev-signing.pem", "signs development tokens: set CREDENCE_DEVELOPMENT_SECRETS to this folder"),
         ("dev-jwks.json", "its public half, for the services"),
     ]
     data = {"folder": str(folder), "files": [name for name, _ in rows]}
