@@ -11,26 +11,22 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from credence.accreditation.v1 import assessments_pb2, awards_pb2, standings_pb2
 from credence.accreditation.v1 import events_pb2 as accreditation_events
 from credence.common.v1 import access_pb2
-from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.enrolment.v1 import events_pb2 as enrolment_events
+from credence.enrolment.v1 import people_pb2
 from credence.mentoring.v1 import events_pb2 as mentoring_events
-from credence.mentoring.v1 import matches_pb2, mentors_pb2
+from credence.mentoring.v1 import mentors_pb2
 from tests.contracts.free_text import free_text
+from tests.system.rpcs import FILES
 
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).parent / "buf"
-RPC_FILES = (
-    attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2,
-    assessments_pb2, awards_pb2, standings_pb2, matches_pb2, mentors_pb2,
-)  # fmt: skip
 EVENT_FILES = (enrolment_events, accreditation_events, mentoring_events)
 
 
 def methods() -> list[MethodDescriptor]:
-    return [m for f in RPC_FILES for s in f.DESCRIPTOR.services_by_name.values() for m in s.methods]
+    return [m for f in FILES for s in f.DESCRIPTOR.services_by_name.values() for m in s.methods]
 
 
 def buf_lint(root: Path) -> subprocess.CompletedProcess[str]:
@@ -57,7 +53,7 @@ def test_what_is_generated_is_fresh() -> None:
 
 
 def test_no_file_with_an_rpc_or_an_event_is_left_out_here() -> None:
-    known = {module.DESCRIPTOR.name for module in (*RPC_FILES, *EVENT_FILES)}
+    known = {module.DESCRIPTOR.name for module in (*FILES, *EVENT_FILES)}
     sources = {str(p.relative_to(ROOT / "proto")) for p in (ROOT / "proto/credence").rglob("*.proto")}
     assert {name for name in sources if "/common/" not in name} == known
 

@@ -1,0 +1,67 @@
+"""Every RPC of the platform, read from the contracts: a new one is known here without a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from credence.accreditation.v1 import assessments_pb2, awards_pb2, standings_pb2
+from credence.common.v1 import access_pb2
+from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
+from credence.mentoring.v1 import matches_pb2, mentors_pb2
+
+# tests/contracts checks that no file with an RPC is missing here.
+FILES = (
+    catalogue_pb2, people_pb2, cohorts_pb2, enrolments_pb2, attendance_pb2,
+    assessments_pb2, standings_pb2, awards_pb2, mentors_pb2, matches_pb2,
+)  # fmt: skip
+# The repeated field of a batch.
+BATCH_FIELDS = ("rows", "programmes")
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """One method; `service` is the process that serves it, `roles` are those its access option names."""
+
+    name: str
+    service: str
+    path: str
+    request: type[Message]
+    response: type[Message]
+    roles: frozenset[str]
+
+    @property
+    def batch_field(self) -> str | None:
+        """Where its rows are, when it is a batch: queries have no field of that name."""
+        return next((name for name in BATCH_FIELDS if name in self.request.DESCRIPTOR.fields_by_name), None)
+
+
+def _rpcs() -> Iterator[Rpc]:
+    for file in FILES:
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                yield _rpc(file.DESCRIPTOR.package.split(".")[1], method)
+
+
+def _rpc(service: str, method: MethodDescriptor) -> Rpc:
+    roles: Any = method.GetOptions().Extensions[access_pb2.access].roles
+    return Rpc(
+        name=method.name,
+        service=service,
+        path=f"/{method.containing_service.full_name}/{method.name}",
+        request=message_factory.GetMessageClass(method.input_type),
+        response=message_factory.GetMessageClass(method.output_type),
+        roles=frozenset(access_pb2.Role.Name(r).removeprefix("ROLE_").lower().replace("_", "-") for r in roles),
+    )
+
+
+RPCS = tuple(_rpcs())
+# A request says which RPC it is for: no two RPCs share one.
+BY_REQUEST = {rpc.request: rpc for rpc in RPCS}
+assert len(BY_REQUEST) == len(RPCS) == len({rpc.name for rpc in RPCS})
+BATCHES = tuple(rpc for rpc in RPCS if rpc.batch_field)
