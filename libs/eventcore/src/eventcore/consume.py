@@ -49,7 +49,7 @@ class Consumer:
             await self._same_history(where.source, where.epoch)
             if category_of(where.stream) not in self._folder.categories:
                 continue
-            records.setdefault(where.stream, []).append(decode(where, received.value or b"", self._parse))
+            records.setdefault(where.stream, []).append(decode(where, received.value, self._parse))
         await self._folder.fold(records)
 
     async def _same_history(self, source: str, epoch: str) -> None:

@@ -87,10 +87,13 @@ def origin(headers: Mapping[str, str]) -> Origin:
         raise Malformed(f"not a CloudEvent of ours: {error!r}") from error
 
 
-def decode(where: Origin, value: bytes, parse: Callable[[str, bytes], Any]) -> Recorded[Any]:
+def decode(where: Origin, value: bytes | None, parse: Callable[[str, bytes], Any]) -> Recorded[Any]:
     """The event of a record; one that cannot be read stands there as Undecodable."""
     event: Any = MARKER
-    if where.type != MARKER_TYPE:
+    if value is None:
+        # No bytes are a valid message of every protobuf type: a tombstone would read as an event of empty fields.
+        event = Undecodable("a tombstone, which nobody of ours writes")
+    elif where.type != MARKER_TYPE:
         try:
             event = parse(where.type, value)
         except Exception as error:  # noqa: BLE001 (whatever the parser raises, the record is the poison)
