@@ -25,8 +25,8 @@ $(VENV)/.ready: requirements-uv.lock requirements-dev.lock $(addsuffix /pyprojec
 	@touch $@
 
 ##@ The main job
-demo: setup ## the whole platform on embedded servers, shown step by step (KEEP=1 leaves it running)
-	@$(BIN)/credence demo $(if $(KEEP),--keep)
+demo: setup ## the whole platform on embedded servers, shown step by step (KEEP=1 leaves it running, PORT=20000 elsewhere)
+	@$(BIN)/credence demo $(if $(KEEP),--keep) $(if $(PORT),--port $(PORT))
 
 ##@ Checks
 test: setup check ## everything that must hold: format, lint, types, contracts, drift, and every test

@@ -27,6 +27,9 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform running, with commands to try.")] = False,
+    port: Annotated[
+        int | None, typer.Option("--port", help="First of the consecutive ports to listen on; 0: any free ones.")
+    ] = None,
 ) -> None:
     """The whole platform on embedded servers: real Kafka, a MongoDB-protocol database, three services, three schemes.
 
@@ -34,7 +37,7 @@ def demo(
     """
     began = time.monotonic()
     # Without --keep the servers belong to this process and end with it, whatever ends it.
-    stack = Stack(owned=not keep, say=say)
+    stack = Stack(port_base=port, owned=not keep, say=say)
     ran_before = any(part.state != "stopped" for part in stack.status())
     out.rule("[bold]Credence: from a register to a learner's credit[/]", align="left")
     try:
