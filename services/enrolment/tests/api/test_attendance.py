@@ -68,7 +68,7 @@ async def busy(desk: Desk, *persons: str) -> None:
 async def test_a_thousand_rows_bad_in_every_way_get_an_answer_each_and_the_good_ones_are_stored(desk: Desk) -> None:
     good = [f"p{i}" for i in range(900)]
     await busy(desk, *good)
-    await desk.post(mark("p0"), mark("p1"))
+    await desk.post(mark("p0", command_id="p0-s1"), mark("p1"))
     bad: list[tuple[attendance_pb2.AttendanceRow, str]] = [
         (mark("nobody"), "not-enrolled"),
         (mark("waits", cohort_id="c2"), "waiting"),
@@ -82,8 +82,9 @@ async def test_a_thousand_rows_bad_in_every_way_get_an_answer_each_and_the_good_
         (mark("p0", value=ABSENT), "value-differs"),
         (mark("p0", value=ABSENT, replaces=99, reason_code="wrong-learner"), "replaces-not-current"),
         (mark("p2", replaces=2, reason_code="wrong-learner"), "nothing-to-replace"),
-        (mark("p0"), "replayed"),
-        (mark("p1", command_id="another"), "unchanged"),
+        (mark("p0", command_id="p0-s1"), "replayed"),
+        (mark("p0", "s1", command_id="p0-s1", value=ABSENT), "id-reused"),
+        (mark("p1"), "unchanged"),
         (mark("p3", value=value("PARTIAL", minutes=180)), "invalid-argument"),
         (mark("p3", value=value("EXCUSED", excuse_code="holiday")), "invalid-argument"),
         (mark("p3", value=value("PRESENT", minutes=5)), "invalid-argument"),
@@ -156,13 +157,14 @@ async def test_an_answer_shows_the_value_that_stands(desk: Desk) -> None:
     assert (corrected.current.replaces, corrected.current.reason_code) == (version, "wrong-learner")
 
 
-async def test_the_same_file_again_after_a_correction_is_harmless(desk: Desk) -> None:
+async def test_the_first_file_again_after_a_correction_does_not_undo_it(desk: Desk) -> None:
     await desk.course("p1")
     version = (await desk.post(mark())).answers[0].current.version
-    await desk.post(mark(value=ABSENT, replaces=version, reason_code="wrong-learner"))
-    again = (await desk.post(mark(), subject="tutor-2")).answers[0]
-    assert codes([again.outcome]) == ["replayed"]
-    assert again.current.value == ABSENT
+    correction = mark(value=ABSENT, replaces=version, reason_code="wrong-learner")
+    await desk.post(correction)
+    again = (await desk.post(mark(), correction, subject="tutor-2")).answers
+    assert codes(each.outcome for each in again) == ["value-differs", "unchanged"]
+    assert [each.current.value for each in again] == [ABSENT, ABSENT]
 
 
 async def test_a_retry_gets_its_first_answer_though_the_session_was_cancelled_meanwhile(desk: Desk) -> None:

@@ -37,7 +37,7 @@ async def test_a_version_is_loaded_and_listed_whole(desk: Desk) -> None:
 
 async def test_the_same_again_is_harmless_and_other_content_conflicts(desk: Desk) -> None:
     answer = await desk.load(COURSE, COURSE, OTHER_TITLE)
-    assert codes(answer.outcomes) == ["accepted", "replayed", "version-immutable"]
+    assert codes(answer.outcomes) == ["accepted", "unchanged", "version-immutable"]
     await desk.settle()
     assert codes((await desk.load(OTHER_TITLE)).outcomes) == ["version-immutable"]
     assert [each.title for each in await loaded(desk)] == ["Course"]

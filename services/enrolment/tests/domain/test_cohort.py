@@ -57,6 +57,12 @@ def test_opening_the_same_again_changes_nothing() -> None:
     given(COHORT, OPENED).when(OpenCohort(**TERMS, sessions=OPENED.sessions)).then_nothing()
 
 
+def test_opening_the_same_again_is_harmless_although_sessions_moved_since() -> None:
+    moved = SessionScheduled(session=session(on=date(2024, 10, 9)))
+    given(COHORT, OPENED, moved).when(OpenCohort(**TERMS, sessions=OPENED.sessions)).then_nothing()
+    given(COHORT, OPENED, moved).when(OpenCohort(**TERMS, sessions=(moved.session,))).then_refused("cohort-differs")
+
+
 def test_opening_it_differently_is_a_conflict() -> None:
     differing = OpenCohort(**(TERMS | {"capacity": 3}), sessions=OPENED.sessions)
     assert given(COHORT, OPENED).when(differing).then_refused("cohort-differs").conflict

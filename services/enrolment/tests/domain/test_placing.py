@@ -21,6 +21,7 @@ COHORT = Cohort(
     provider_id=None,
     sessions={},
     provider_ids=(),
+    opening="",
 )
 
 

@@ -62,6 +62,7 @@ COHORT = Cohort(
     provider_id="provider-a",
     sessions={"s1": Planned(session=SESSION)},
     provider_ids=("provider-a",),
+    opening="",
 )
 PLANNED = Planned(session=SESSION)
 TODAY = date(2024, 10, 1)

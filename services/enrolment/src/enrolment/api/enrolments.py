@@ -60,8 +60,10 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
         entry = await self._entry(request)
         # Whoever brings a token wants to know what became of the request: wait for the pool's answer while there is
         # time, and say honestly that there is none yet when there is not.
-        while request.token and not _decided(entry) and _time_left():
-            await asyncio.sleep(LOOK_AGAIN_SECONDS[0])
+        wait, longest = LOOK_AGAIN_SECONDS
+        while request.token and not _decided(entry) and current_call().remaining_seconds() > ANSWER_SECONDS + wait:
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, longest)
             entry = await self._entry(request)
         return _enrolment(entry)
 
@@ -102,10 +104,6 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
 def _decided(entry: EnrolmentEntry) -> bool:
     status = entry.enrolment.status
     return status != "requested" and (status != "waiting" or entry.waiting_position > 0)
-
-
-def _time_left() -> bool:
-    return current_call().remaining_seconds() > ANSWER_SECONDS + LOOK_AGAIN_SECONDS[0]
 
 
 def _request(row: enrolments_pb2.RequestEnrolment) -> RequestWish | Refusal:

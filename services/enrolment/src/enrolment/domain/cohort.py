@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import ClassVar, Final, TypeAlias, assert_never
+from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
 from enrolment.domain.limits import SESSIONS_MAX
 from enrolment.domain.values import Value, civil_date, invalid
@@ -79,7 +80,8 @@ class Planned(Value):
 
 
 class Cohort(Value):
-    """A cohort as it stands. `sessions` by id; `provider_ids` are all who post or posted a register here."""
+    """A cohort as it stands. `sessions` by id; `provider_ids` are all who post or posted a register here; `opening`
+    is a fingerprint of what it was opened with."""
 
     cohort_id: str
     programme_id: str
@@ -92,24 +94,32 @@ class Cohort(Value):
     provider_id: str | None
     sessions: dict[str, Planned]
     provider_ids: tuple[str, ...]
+    opening: str
 
 
 def evolve(state: Cohort | None, event: CohortEvent, version: int) -> Cohort | None:
     if isinstance(event, CohortOpened):
+        said: dict[str, Any] = {name: getattr(event, name) for name in type(event).model_fields}
         sessions = {s.session_id: Planned(session=s) for s in event.sessions}
-        said = {name: getattr(event, name) for name in type(event).model_fields}
-        return Cohort(**(said | {"sessions": sessions, "provider_ids": _providers(event.provider_id, sessions)}))
+        providers = _providers(event.provider_id, sessions)
+        return Cohort(
+            **(said | {"sessions": sessions}), provider_ids=providers, opening=_fingerprint(event.model_dump_json())
+        )
     assert state is not None, "a cohort's stream begins with its opening"
     match event:
         case SessionScheduled(session=session):
             sessions = state.sessions | {session.session_id: Planned(session=session)}
-            providers = (*state.provider_ids, *_providers(None, sessions))
-            return state.model_copy(update={"sessions": sessions, "provider_ids": tuple(dict.fromkeys(providers))})
+            everybody = (*state.provider_ids, *_providers(None, sessions))
+            return state.model_copy(update={"sessions": sessions, "provider_ids": tuple(dict.fromkeys(everybody))})
         case SessionCancelled(session_id=session_id, reason_code=reason_code):
             cancelled = state.sessions[session_id].model_copy(update={"cancelled": reason_code})
             return state.model_copy(update={"sessions": state.sessions | {session_id: cancelled}})
         case _:
             assert_never(event)
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _providers(of_cohort: str | None, sessions: dict[str, Planned]) -> tuple[str, ...]:
@@ -168,8 +178,11 @@ def decide(command: CohortCommand, state: Cohort | None, now: datetime) -> Seque
 
 def _open(command: OpenCohort, state: Cohort | None) -> Sequence[CohortEvent] | Refusal:
     opened = CohortOpened(**{name: getattr(command, name) for name in type(command).model_fields})
-    if state is None or state == evolve(None, opened, 1):
-        return [] if state else [opened]
+    if state is None:
+        return [opened]
+    # Against what it was opened with, not as it stands: the same opening again is harmless though sessions moved.
+    if state.opening == _fingerprint(opened.model_dump_json()):
+        return []
     return Refusal(
         "cohort-differs",
         f"{command.cohort_id} is open already and differs: change its sessions with ScheduleSessions and "

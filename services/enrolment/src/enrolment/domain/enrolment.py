@@ -14,7 +14,7 @@ from pydantic import Field
 
 from catalogue.ids import join_id
 from enrolment.domain.attendance import Attended, Mark, Unit
-from enrolment.domain.limits import UNITS_MAX, VALUES_MAX
+from enrolment.domain.limits import MARKS_MAX
 from enrolment.domain.values import LOOKED_UP, Value, civil_date
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
@@ -335,12 +335,10 @@ def _mark(command: MarkAttendance, state: Enrolment, now: datetime) -> Sequence[
     if refusal is not None:
         return refusal
     said = {"unit": command.unit, "value": command.value, "provider_id": command.provider_id, "by": command.by}
+    if sum(len(values) for values in state.marks.values()) >= MARKS_MAX:
+        return Refusal("too-many-marks", f"an enrolment holds at most {MARKS_MAX} marks: nothing can be added to it")
     if current is None:
-        if len(state.marks) >= UNITS_MAX:
-            return Refusal("too-many-units", f"an enrolment holds at most {UNITS_MAX} marked units")
         return [AttendanceRecorded(**said, at=now)]
-    if len(state.marks[command.unit.key]) >= VALUES_MAX:
-        return Refusal("too-many-corrections", f"a unit is corrected at most {VALUES_MAX - 1} times")
     return [AttendanceCorrected(**said, at=now, replaces=current.version, reason_code=command.reason_code or "")]
 
 

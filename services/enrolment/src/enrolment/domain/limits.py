@@ -14,5 +14,4 @@ CAPACITY_MAX: Final = 10_000  # places of one pool; an unlimited cohort has no p
 WAITING_MAX: Final = 10_000  # of one pool; whoever comes later is declined
 DECLINED_KEPT: Final = 10_000  # answers of one pool; an older one that is still wanted is given again
 REFERENCES_MAX: Final = 20  # of one enrolment
-UNITS_MAX: Final = 2_000  # marked units of one enrolment
-VALUES_MAX: Final = 100  # of one unit: the first and its corrections
+MARKS_MAX: Final = 5_000  # values of one enrolment, corrected ones included: its document stays far below 16 MB

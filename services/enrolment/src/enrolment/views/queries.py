@@ -75,9 +75,14 @@ async def find_enrolment(kernel: Kernel, scope: Scope, cohort_id: str, person_id
     fact = (await kernel.reader.get(ENROLMENTS, [stream]))[stream]
     if fact.document is None:
         return None
-    if not scope.sees_person(person_id) and cohort_id not in await posted_cohorts(kernel.reader, scope):
+    if not scope.sees_person(person_id) and not await _posts_for(kernel.reader, scope, cohort_id):
         return None
     return (await _entries(kernel, scope, [(fact.version, fact.document)]))[0]
+
+
+async def _posts_for(reader: Reader, scope: Scope, cohort_id: str) -> bool:
+    cohort = (await reader.get(COHORTS, [cohort_stream(cohort_id)]))[cohort_stream(cohort_id)].document
+    return cohort is not None and scope.sees_provider(*cohort.provider_ids)
 
 
 async def list_enrolments(
