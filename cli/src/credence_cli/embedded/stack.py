@@ -22,7 +22,7 @@ from credence_cli.embedded.java import find_java
 from credence_cli.embedded.kafka import EmbeddedKafka
 from credence_cli.embedded.kafka_jars import kafka_jars
 from credence_cli.embedded.mongo import EmbeddedMongo
-from credence_cli.embedded.ports import LOOPBACK, free_port, require_free
+from credence_cli.embedded.ports import LOOPBACK, free_port, is_free, require_free
 from credence_cli.embedded.processes import ManagedProcess
 from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_spec
 
@@ -64,6 +64,10 @@ def _free_ports(count: int) -> list[int]:
     while len(found) < count:
         found.add(free_port())
     return sorted(found)
+
+
+def _all_free(ports: StackPorts) -> bool:
+    return all(is_free(port) for port in (ports.kafka, ports.mongo, *ports.grpc.values(), *ports.http.values()))
 
 
 @dataclass(frozen=True)
@@ -266,9 +270,13 @@ class Stack:
     def _settle_ports(self) -> None:
         """Decide the ports for this `up` and write them down, so that the next command finds the parts."""
         remembered = self._remembered_ports()
-        # Base 0 asks for any free ports; those of the last time are as good, and clients know them.
+        running = any(part.process.alive() for part in self._parts)
+        if self._port_base == 0 and remembered and not running and not _all_free(remembered):
+            # Base 0 asks for any free ports: those of the last time are as good, unless somebody has them now.
+            self._ports = StackPorts.counted_from(0)
+            self._assemble()
         if self._port_base and remembered and remembered != (asked := StackPorts.counted_from(self._port_base)):
-            if any(part.process.alive() for part in self._parts):
+            if running:
                 raise EmbeddedError(
                     f"The stack in {self.folder} runs on other ports than you ask for; `credence stack down` first."
                 )
