@@ -1,7 +1,8 @@
 """Sends a plan through the public contracts, in batches, a few at a time; a second run finds the first one's rows.
 
-No row carries a command id, so each gets the one its content gives: a repeat after a kill is answered as a repeat and
-stores nothing. That alone makes the import restartable; nothing is kept on this side.
+Each row's command id is made of what the row is about, so a repeat after a kill gets the first answer and stores
+nothing, and a row that says something else this time is a conflict. That alone makes the import restartable; nothing
+is kept on this side.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
+
+import grpc
 
 from catalogue.proto import programme_to_proto
 from credence.accreditation.v1 import assessments_pb2, assessments_pb2_grpc
@@ -99,7 +102,8 @@ class Imported:
     tokens: dict[str, list[str]] = field(default_factory=dict)
 
     def lost(self, category: Category) -> set[Key]:
-        return {refused.key for refused in self.refused if refused.category == category}
+        """What is not there; with a conflict something is, only not the same."""
+        return {refused.key for refused in self.refused if refused.category == category and not refused.conflict}
 
 
 @dataclass
@@ -120,6 +124,7 @@ class Importer:
     in_flight: int = IN_FLIGHT
     patience_seconds: float = PATIENCE_SECONDS
     arrival_seconds: float = ARRIVAL_SECONDS
+    pauses_seconds: Sequence[float] = _PAUSES_SECONDS
     result: Imported = field(default_factory=Imported)
 
     def __post_init__(self) -> None:
@@ -176,7 +181,8 @@ class Importer:
             return await self.client.call(stub.RegisterPeople, request, deadline=CALL_SECONDS)
 
         rows: list[Row[people_pb2.RegisterPerson]] = [
-            Row(people_pb2.RegisterPerson(person_id=person), "people", (person,), "") for person in people
+            Row(people_pb2.RegisterPerson(command_id=command_id("register"), person_id=person), "people", (person,), "")
+            for person in people
         ]
         await self._all("people", chunks(rows, ROWS_MAX), send)
 
@@ -235,9 +241,9 @@ class Importer:
             # The first batch waits until the group's enrolments have arrived; after it, they have. One group waits at
             # a time: the waiting is work for the very service that is to catch up, and they arrive in order anyway.
             async with arrival:
-                self._remember(cohort, await self._batch(batches[0], sending(group.token), meter))
-            tokens = await _gathered(self._batch(rows, sending(""), meter) for rows in batches[1:])
-            for token in tokens:
+                token = await self._batch(batches[0], sending(group.token), meter, awaits=True)
+                self._remember(cohort, token)
+            for token in await _gathered(self._batch(rows, sending(""), meter) for rows in batches[1:]):
                 self._remember(cohort, token)
 
         arrival = asyncio.Lock()
@@ -264,21 +270,24 @@ class Importer:
         with self._metered(title, sum(map(len, batches))) as meter:
             return await _gathered(self._batch(batch, send, meter) for batch in batches)
 
-    async def _batch(self, rows: Sequence[Row[M]], send: Send[M], meter: Meter) -> str:
+    async def _batch(self, rows: Sequence[Row[M]], send: Send[M], meter: Meter, *, awaits: bool = False) -> str:
         """Sends one batch until every row is answered for good, and gives its token.
 
         It is always sent again whole: a row whose outcome is unknown may be what a later row of its learner rests on,
         the rows that were stored are answered as repeats, and the last answer's token then names all of them.
+        `awaits`: it carries a token, so the service answers once it has heard of what the token names.
         """
         async with self._slots:
-            pauses, started, stored = _pauses(), time.monotonic(), set[int]()
+            pauses, started, stored = self._pauses(), time.monotonic(), set[int]()
             while True:
                 try:
                     answer = await send([row.message for row in rows])
                 except CallFailed as failure:
                     if failure.exit_code is not Exit.UNAVAILABLE:
                         raise
-                    problem, arriving = str(failure), failure.code in _NOT_YET
+                    # A service that waits in vain may say so too late: then it is the deadline that ends the wait.
+                    late = awaits and failure.status is grpc.StatusCode.DEADLINE_EXCEEDED
+                    problem, arriving = str(failure), late or failure.code in _NOT_YET
                 else:
                     stored |= {outcome.row for outcome in answer.outcomes if outcome.status in _STORED}
                     unsettled = [o for o in answer.outcomes if o.status in _UNSETTLED or o.code in _NOT_YET]
@@ -294,7 +303,14 @@ class Importer:
                         f"{meter.title}: given up after {waited:.0f} s: {problem}",
                         ("what was acknowledged is kept; run it again to go on",),
                     )
+                meter.note(f"waiting: {problem}")
                 await asyncio.sleep(next(pauses))
+
+    def _pauses(self) -> Iterator[float]:
+        """Longer and longer, then for ever the longest."""
+        yield from self.pauses_seconds
+        while True:
+            yield self.pauses_seconds[-1]
 
     def _record(
         self, rows: Sequence[Row[Any]], outcomes: Sequence[outcome_pb2.Outcome], stored: set[int], meter: Meter
@@ -366,8 +382,14 @@ class _Metered:
 # -- rows -------------------------------------------------------------------------------------------------------------
 
 
+def command_id(*what: str) -> str:
+    """ "oulad.submit.1752": once in its stream, which is the learner's on one cohort, the person's or the cohort's."""
+    return ".".join(("oulad", *what))
+
+
 def _cohort(cohort: Cohort) -> cohorts_pb2.OpenCohort:
     return cohorts_pb2.OpenCohort(
+        command_id=command_id("open"),
         cohort_id=cohort.cohort,
         programme_id=cohort.programme,
         programme_version=cohort.version,
@@ -380,7 +402,10 @@ def _cohort(cohort: Cohort) -> cohorts_pb2.OpenCohort:
 
 def _enrolment(enrolment: Enrolment) -> Row[enrolments_pb2.RequestEnrolment]:
     message = enrolments_pb2.RequestEnrolment(
-        cohort_id=enrolment.cohort, person_id=enrolment.person, effective_on=enrolment.on.isoformat()
+        command_id=command_id("enrol"),
+        cohort_id=enrolment.cohort,
+        person_id=enrolment.person,
+        effective_on=enrolment.on.isoformat(),
     )
     return Row(message, "enrolments", (enrolment.cohort, enrolment.person), enrolment.where)
 
@@ -388,6 +413,7 @@ def _enrolment(enrolment: Enrolment) -> Row[enrolments_pb2.RequestEnrolment]:
 def _withdrawal(enrolment: Enrolment) -> Row[enrolments_pb2.WithdrawEnrolment]:
     assert enrolment.withdrawn_on is not None
     message = enrolments_pb2.WithdrawEnrolment(
+        command_id=command_id("withdraw"),
         cohort_id=enrolment.cohort,
         person_id=enrolment.person,
         effective_on=enrolment.withdrawn_on.isoformat(),
@@ -408,7 +434,11 @@ def _steps(work: Work) -> list[Row[assessments_pb2.RecordAssessment]]:
 
     def row(step: str, **said: Any) -> Row[assessments_pb2.RecordAssessment]:
         message = assessments_pb2.RecordAssessment(
-            cohort_id=work.cohort, person_id=work.person, component_id=work.component, **said
+            command_id=command_id(step, work.component),
+            cohort_id=work.cohort,
+            person_id=work.person,
+            component_id=work.component,
+            **said,
         )
         return Row(message, work.category, work.key, work.where, step)
 
@@ -452,12 +482,6 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in order, at most `size` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _pauses() -> Iterator[float]:
-    yield from _PAUSES_SECONDS
-    while True:
-        yield _PAUSES_SECONDS[-1]
 
 
 async def _gathered(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -25,10 +25,17 @@ class Meter:
     started: float = field(default_factory=time.monotonic)
     done: int = 0
     already: int = 0
+    noted: str = ""
 
     def advance(self, rows: int, already: int = 0) -> None:
         self.done += rows
         self.already += already
+        self.noted = ""
+        self.draw(self)
+
+    def note(self, text: str) -> None:
+        """Why it does not move, until it moves again."""
+        self.noted = text
         self.draw(self)
 
     @property
@@ -39,7 +46,8 @@ class Meter:
     def text(self) -> str:
         """ "640 rows, 1,200/s, 12 there already"."""
         already = f", {self.already:,} there already" if self.already else ""
-        return f"{self.done:,}/{self.total:,}, {self.done / self.seconds:,.0f}/s{already}"
+        noted = f" ({self.noted})" if self.noted else ""
+        return f"{self.done:,}/{self.total:,}, {self.done / self.seconds:,.0f}/s{already}{noted}"
 
 
 class Report:
@@ -75,8 +83,8 @@ class Report:
             nonlocal last
             if time.monotonic() - last >= LINE_SECONDS and meter.done < meter.total:
                 last = time.monotonic()
-                left = (meter.total - meter.done) * meter.seconds / max(meter.done, 1)
-                self._line(f"{meter.title}: {meter.text}, about {left:.0f} s left")
+                left = (meter.total - meter.done) * meter.seconds / meter.done if meter.done else None
+                self._line(f"{meter.title}: {meter.text}" + (f", about {left:.0f} s left" if left else ""))
 
         meter = Meter(title, total, draw)
         yield meter
