@@ -91,6 +91,9 @@ async def _compared(reader: Reader, planned: plan.Plan, done: Imported) -> recon
 
 
 def _read(folder: Path, mapping_file: Path | None, presentations: Sequence[str]) -> tuple[files.Dataset, plan.Plan]:
+    # CREDENCE_DATA names the folder of every data set, and this one's is within it.
+    if (folder / "oulad" / files.COURSES).is_file():
+        folder = folder / "oulad"
     try:
         dataset = files.read(folder)
         return dataset, plan.make(dataset, mapping.load(mapping_file), presentations)
