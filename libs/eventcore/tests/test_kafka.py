@@ -152,7 +152,9 @@ async def test_a_broker_killed_while_publishing_loses_nothing_and_gains_nothing(
     async with _hasty(kafka) as bus:
         publishing = publisher(store, bus, kafka.topic)
         task = asyncio.create_task(
-            deliver_forever(publishing, Wake(), report=lambda why: held_up.append(why) if why else None)
+            deliver_forever(
+                publishing, Wake(), report=lambda why: held_up.append(why) if why else None, done=lambda _: None
+            )
         )
         await until(lambda: len(store.marked["unpublished"]) < 350, "publishing goes on")
         await asyncio.to_thread(broker.kill)

@@ -14,31 +14,37 @@ from eventcore.deliver import OwnFold, Publisher, Undelivered
 from eventcore.evaluate import Evaluator
 from eventcore.store import StoreUnavailable
 
-HINTS_MAX = 10_000
+HINTS_MAX = 50
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 5.0
 
 Report = Callable[[str | None], None]
 """Told why a loop is held up (None: it moves)."""
 
+Done = Callable[[int], None]
+"""Told how much a step did."""
+
 
 @dataclass
 class Wake:
-    """Wakes a loop, with the streams it should look at first. Beyond HINTS_MAX it looks at everything anyway."""
+    """Wakes a loop, with the streams it should look at first.
+
+    More than HINTS_MAX streams are no hint any more: then the loop looks at everything, in pages.
+    """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     streams: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, streams: Sequence[str] = ()) -> None:
-        if len(self.streams) < HINTS_MAX:
+        if len(self.streams) <= HINTS_MAX:
             self.streams.update(dict.fromkeys(streams))
         self.event.set()
 
-    def take(self, limit: int) -> list[str]:
-        taken = list(self.streams)[:limit]
-        for stream in taken:
-            del self.streams[stream]
-        return taken
+    def take(self) -> list[str]:
+        """The streams hinted at since the last time; none when they were too many."""
+        taken = list(self.streams)
+        self.streams.clear()
+        return taken if len(taken) <= HINTS_MAX else []
 
     async def wait(self, seconds: float) -> None:
         try:
@@ -67,29 +73,33 @@ async def _repeat(step: Callable[[], Awaitable[bool]], wake: Wake, poll_seconds:
 
 
 async def deliver_forever(
-    work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, hints_max: int = 50
+    work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
 ) -> None:
-    """Delivers what was just stored first, and everything else in turn."""
+    """Delivers what was just stored first, and everything else in turn. `done` is told how many appends went."""
     turn = False
 
     async def step() -> bool:
         nonlocal turn
         # Every other step looks at everything: under a constant stream of hints nothing else may starve.
-        hints = wake.take(hints_max) if not turn else []
-        done = await work.step(hints)
+        hints = [] if turn else wake.take()
+        delivered = await work.step(hints)
+        done(delivered)
         turn = not turn
-        return bool(done or hints or wake.streams or turn)
+        return bool(delivered or wake.streams or turn)
 
     await _repeat(step, wake, poll_seconds, report)
 
 
-async def evaluate_forever(evaluator: Evaluator, wake: Wake, *, poll_seconds: float = 1.0, report: Report) -> None:
-    """Evaluates what is dirty or due; what ended unknown is looked at again after a pause."""
+async def evaluate_forever(
+    evaluator: Evaluator, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
+) -> None:
+    """Evaluates what is dirty or due; what ended unknown is looked at again after a pause. `done` counts targets."""
     backoff = BACKOFF_FIRST_SECONDS
 
     async def step() -> bool:
         nonlocal backoff
         look = await evaluator.look()
+        done(look.evaluated)
         if look.unsettled:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)

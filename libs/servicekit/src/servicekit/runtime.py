@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
@@ -130,15 +131,21 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         now,
     )
 
-    background = [
-        Background("fold", lambda: deliver_forever(fold, wake_fold, report=_report(kit.health, "fold"))),
-        Background("publish", lambda: deliver_forever(publish, wake_publish, report=_report(kit.health, "publish"))),
-    ]
-    for evaluation in parts.evaluations:
-        evaluator = Evaluator(
-            evaluation, stores.views, stores.targets, executor, now, actor=f"{parts.name}/{evaluation.name}"
-        )
-        background.append(_evaluating(evaluation.name, evaluator, wake_evaluate[evaluation.name], kit.health))
+    work = Counter("credence_work", "Appends folded and published, targets evaluated", ["loop"], registry=kit.registry)
+
+    def delivering(name: str, step: OwnFold | Publisher, wake: Wake) -> Background:
+        report, done = _report(kit.health, name), work.labels(name).inc
+        return Background(name, lambda: deliver_forever(step, wake, report=report, done=done))
+
+    def evaluating(evaluation: Evaluation) -> Background:
+        name, wake = f"evaluate-{evaluation.name}", wake_evaluate[evaluation.name]
+        report, done = _report(kit.health, name), work.labels(name).inc
+        actor = f"{parts.name}/{evaluation.name}"
+        evaluator = Evaluator(evaluation, stores.views, stores.targets, executor, now, actor=actor)
+        return Background(name, lambda: evaluate_forever(evaluator, wake, report=report, done=done))
+
+    background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
+    background += [evaluating(evaluation) for evaluation in parts.evaluations]
     if parts.listens_to:
         consumer = Consumer(foreign, stores.views, parser(parts.listens_to.values()))
         source = KafkaSource(
@@ -149,6 +156,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
             report=_report(kit.health, "consume"),
             polled=kit.health.watchdog(POLL_WATCHDOG, POLL_AGE_SECONDS_MAX).beat,
         )
+        _measure(source, kit.registry)
         background.append(Background("consume", source.run, stop=source.stop))
 
     async def prepare() -> None:
@@ -180,9 +188,12 @@ def _translate(error: Exception) -> RpcFailure | None:
             return None
 
 
-def _evaluating(name: str, evaluator: Evaluator, wake: Wake, health: Health) -> Background:
-    label = f"evaluate-{name}"
-    return Background(label, lambda: evaluate_forever(evaluator, wake, report=_report(health, label)))
+def _measure(source: KafkaSource, registry: CollectorRegistry) -> None:
+    """How far the foreign views are behind, as metrics that are read when they are asked for."""
+    lag = Gauge("credence_consumer_lag_events", "Records published and not handled here yet", registry=registry)
+    lag.set_function(lambda: sum(source.lag().values()))
+    age = Gauge("credence_foreign_views_age_seconds", "How old the foreign views may be", registry=registry)
+    age.set_function(source.age_seconds)
 
 
 def _report(health: Health, name: str) -> Callable[[str | None], None]:
