@@ -27,7 +27,7 @@ from credence.common.v1 import outcome_pb2 as credence_dot_common_dot_v1_dot_out
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+credence/accreditation/v1/assessments.proto\x12\x19\x63redence.accreditation.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x18RecordAssessmentsRequest\x12\x39\n\x04rows\x18\x01 \x03(\x0b\x32+.credence.accreditation.v1.RecordAssessment\x12\r\n\x05token\x18\x02 \x01(\t\"\xe1\x06\n\x10RecordAssessment\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63omponent_id\x18\x04 \x01(\t\x12H\n\x08register\x18\x05 \x01(\x0b\x32\x34.credence.accreditation.v1.RecordAssessment.RegisterH\x00\x12\x44\n\x06submit\x18\x06 \x01(\x0b\x32\x32.credence.accreditation.v1.RecordAssessment.SubmitH\x00\x12\x44\n\x06\x61ssess\x18\x07 \x01(\x0b\x32\x32.credence.accreditation.v1.RecordAssessment.AssessH\x00\x12K\n\ncarry_over\x18\x08 \x01(\x0b\x32\x35.credence.accreditation.v1.RecordAssessment.CarryOverH\x00\x12\x44\n\x06revise\x18\t \x01(\x0b\x32\x32.credence.accreditation.v1.RecordAssessment.ReviseH\x00\x1a\n\n\x08Register\x1a\x1e\n\x06Submit\x12\x14\n\x0csubmitted_on\x18\x01 \x01(\t\x1a^\n\x06\x41ssess\x12\x31\n\x06result\x18\x01 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x02 \x01(\t\x12\x13\n\x0b\x61ssessed_on\x18\x03 \x01(\t\x1ax\n\tCarryOver\x12\x31\n\x06result\x18\x01 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x02 \x01(\t\x12\x12\n\ncarried_on\x18\x03 \x01(\t\x12\x16\n\x0e\x66rom_cohort_id\x18\x04 \x01(\t\x1a\x85\x01\n\x06Revise\x12\x31\n\x06result\x18\x01 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x02 \x01(\t\x12\x13\n\x0b\x61ssessed_on\x18\x03 \x01(\t\x12\x10\n\x08replaces\x18\x04 \x01(\x04\x12\x13\n\x0breason_code\x18\x05 \x01(\tB\x06\n\x04step\"L\n\x15GetAssessmentsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\"\\\n\x16GetAssessmentsResponse\x12\x42\n\ncomponents\x18\x01 \x03(\x0b\x32..credence.accreditation.v1.ComponentAssessment\"a\n\x16ListAssessmentsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"s\n\x17ListAssessmentsResponse\x12?\n\x08learners\x18\x01 \x03(\x0b\x32-.credence.accreditation.v1.LearnerAssessments\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"k\n\x12LearnerAssessments\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x42\n\ncomponents\x18\x02 \x03(\x0b\x32..credence.accreditation.v1.ComponentAssessment\"\xf0\x01\n\x13\x43omponentAssessment\x12\x14\n\x0c\x63omponent_id\x18\x01 \x01(\t\x12\x39\n\x05state\x18\x02 \x01(\x0e\x32*.credence.accreditation.v1.AssessmentState\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12\x0c\n\x04mark\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61rried_over\x18\x05 \x01(\x08\x12\x16\n\x0eresult_version\x18\x06 \x01(\x04\x12:\n\x07history\x18\x07 \x03(\x0b\x32).credence.accreditation.v1.AssessmentStep\"\xc2\x01\n\x0e\x41ssessmentStep\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x31\n\x06result\x18\x04 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x05 \x01(\t\x12\n\n\x02on\x18\x06 \x01(\t\x12\x13\n\x0breason_code\x18\x07 \x01(\t*[\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\x11\n\rRESULT_PASSED\x10\x01\x12\x13\n\x0fRESULT_REFERRED\x10\x02\x12\x11\n\rRESULT_FAILED\x10\x03*\xcd\x01\n\x0f\x41ssessmentState\x12 \n\x1c\x41SSESSMENT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41SSESSMENT_STATE_REGISTERED\x10\x01\x12\x1e\n\x1a\x41SSESSMENT_STATE_SUBMITTED\x10\x02\x12\x1d\n\x19\x41SSESSMENT_STATE_REFERRED\x10\x03\x12\x1b\n\x17\x41SSESSMENT_STATE_PASSED\x10\x04\x12\x1b\n\x17\x41SSESSMENT_STATE_FAILED\x10\x05\x32\x95\x03\n\x11\x41ssessmentService\x12v\n\x11RecordAssessments\x12\x33.credence.accreditation.v1.RecordAssessmentsRequest\x1a!.credence.common.v1.BatchResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x04\x08\x12\x81\x01\n\x0eGetAssessments\x12\x30.credence.accreditation.v1.GetAssessmentsRequest\x1a\x31.credence.accreditation.v1.GetAssessmentsResponse\"\n\x8a\xb5\x18\x06\n\x04\x01\x04\x05\x08\x12\x83\x01\n\x0fListAssessments\x12\x31.credence.accreditation.v1.ListAssessmentsRequest\x1a\x32.credence.accreditation.v1.ListAssessmentsResponse\"\t\x8a\xb5\x18\x05\n\x03\x04\x05\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+credence/accreditation/v1/assessments.proto\x12\x19\x63redence.accreditation.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x18RecordAssessmentsRequest\x12\x39\n\x04rows\x18\x01 \x03(\x0b\x32+.credence.accreditation.v1.RecordAssessment\x12\r\n\x05token\x18\x02 \x01(\t\"\x83\x07\n\x10RecordAssessment\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x14\n\x0c\x63omponent_id\x18\x04 \x01(\t\x12H\n\x08register\x18\x05 \x01(\x0b\x32\x34.credence.accreditation.v1.RecordAssessment.RegisterH\x00\x12\x44\n\x06submit\x18\x06 \x01(\x0b\x32\x32.credence.accreditation.v1.RecordAssessment.SubmitH\x00\x12\x44\n\x06\x61ssess\x18\x07 \x01(\x0b\x32\x32.credence.accreditation.v1.RecordAssessment.AssessH\x00\x12K\n\ncarry_over\x18\x08 \x01(\x0b\x32\x35.credence.accreditation.v1.RecordAssessment.CarryOverH\x00\x12\x44\n\x06revise\x18\t \x01(\x0b\x32\x32.credence.accreditation.v1.RecordAssessment.ReviseH\x00\x1a\n\n\x08Register\x1a/\n\x06Submit\x12\x14\n\x0csubmitted_on\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x1ao\n\x06\x41ssess\x12\x31\n\x06result\x18\x01 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x02 \x01(\t\x12\x13\n\x0b\x61ssessed_on\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x1ax\n\tCarryOver\x12\x31\n\x06result\x18\x01 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x02 \x01(\t\x12\x12\n\ncarried_on\x18\x03 \x01(\t\x12\x16\n\x0e\x66rom_cohort_id\x18\x04 \x01(\t\x1a\x85\x01\n\x06Revise\x12\x31\n\x06result\x18\x01 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x02 \x01(\t\x12\x13\n\x0b\x61ssessed_on\x18\x03 \x01(\t\x12\x10\n\x08replaces\x18\x04 \x01(\x04\x12\x13\n\x0breason_code\x18\x05 \x01(\tB\x06\n\x04step\"L\n\x15GetAssessmentsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\"\\\n\x16GetAssessmentsResponse\x12\x42\n\ncomponents\x18\x01 \x03(\x0b\x32..credence.accreditation.v1.ComponentAssessment\"a\n\x16ListAssessmentsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"s\n\x17ListAssessmentsResponse\x12?\n\x08learners\x18\x01 \x03(\x0b\x32-.credence.accreditation.v1.LearnerAssessments\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"k\n\x12LearnerAssessments\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x42\n\ncomponents\x18\x02 \x03(\x0b\x32..credence.accreditation.v1.ComponentAssessment\"\xf0\x01\n\x13\x43omponentAssessment\x12\x14\n\x0c\x63omponent_id\x18\x01 \x01(\t\x12\x39\n\x05state\x18\x02 \x01(\x0e\x32*.credence.accreditation.v1.AssessmentState\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12\x0c\n\x04mark\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61rried_over\x18\x05 \x01(\x08\x12\x16\n\x0eresult_version\x18\x06 \x01(\x04\x12:\n\x07history\x18\x07 \x03(\x0b\x32).credence.accreditation.v1.AssessmentStep\"\xc2\x01\n\x0e\x41ssessmentStep\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x31\n\x06result\x18\x04 \x01(\x0e\x32!.credence.accreditation.v1.Result\x12\x0c\n\x04mark\x18\x05 \x01(\t\x12\n\n\x02on\x18\x06 \x01(\t\x12\x13\n\x0breason_code\x18\x07 \x01(\t*[\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\x11\n\rRESULT_PASSED\x10\x01\x12\x13\n\x0fRESULT_REFERRED\x10\x02\x12\x11\n\rRESULT_FAILED\x10\x03*\xcd\x01\n\x0f\x41ssessmentState\x12 \n\x1c\x41SSESSMENT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41SSESSMENT_STATE_REGISTERED\x10\x01\x12\x1e\n\x1a\x41SSESSMENT_STATE_SUBMITTED\x10\x02\x12\x1d\n\x19\x41SSESSMENT_STATE_REFERRED\x10\x03\x12\x1b\n\x17\x41SSESSMENT_STATE_PASSED\x10\x04\x12\x1b\n\x17\x41SSESSMENT_STATE_FAILED\x10\x05\x32\x95\x03\n\x11\x41ssessmentService\x12v\n\x11RecordAssessments\x12\x33.credence.accreditation.v1.RecordAssessmentsRequest\x1a!.credence.common.v1.BatchResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x04\x08\x12\x81\x01\n\x0eGetAssessments\x12\x30.credence.accreditation.v1.GetAssessmentsRequest\x1a\x31.credence.accreditation.v1.GetAssessmentsResponse\"\n\x8a\xb5\x18\x06\n\x04\x01\x04\x05\x08\x12\x83\x01\n\x0fListAssessments\x12\x31.credence.accreditation.v1.ListAssessmentsRequest\x1a\x32.credence.accreditation.v1.ListAssessmentsResponse\"\t\x8a\xb5\x18\x05\n\x03\x04\x05\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,38 +40,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSESSMENTSERVICE'].methods_by_name['GetAssessments']._serialized_options = b'\212\265\030\006\n\004\001\004\005\010'
   _globals['_ASSESSMENTSERVICE'].methods_by_name['ListAssessments']._loaded_options = None
   _globals['_ASSESSMENTSERVICE'].methods_by_name['ListAssessments']._serialized_options = b'\212\265\030\005\n\003\004\005\010'
-  _globals['_RESULT']._serialized_start=2081
-  _globals['_RESULT']._serialized_end=2172
-  _globals['_ASSESSMENTSTATE']._serialized_start=2175
-  _globals['_ASSESSMENTSTATE']._serialized_end=2380
+  _globals['_RESULT']._serialized_start=2115
+  _globals['_RESULT']._serialized_end=2206
+  _globals['_ASSESSMENTSTATE']._serialized_start=2209
+  _globals['_ASSESSMENTSTATE']._serialized_end=2414
   _globals['_RECORDASSESSMENTSREQUEST']._serialized_start=174
   _globals['_RECORDASSESSMENTSREQUEST']._serialized_end=274
   _globals['_RECORDASSESSMENT']._serialized_start=277
-  _globals['_RECORDASSESSMENT']._serialized_end=1142
+  _globals['_RECORDASSESSMENT']._serialized_end=1176
   _globals['_RECORDASSESSMENT_REGISTER']._serialized_start=738
   _globals['_RECORDASSESSMENT_REGISTER']._serialized_end=748
   _globals['_RECORDASSESSMENT_SUBMIT']._serialized_start=750
-  _globals['_RECORDASSESSMENT_SUBMIT']._serialized_end=780
-  _globals['_RECORDASSESSMENT_ASSESS']._serialized_start=782
-  _globals['_RECORDASSESSMENT_ASSESS']._serialized_end=876
-  _globals['_RECORDASSESSMENT_CARRYOVER']._serialized_start=878
-  _globals['_RECORDASSESSMENT_CARRYOVER']._serialized_end=998
-  _globals['_RECORDASSESSMENT_REVISE']._serialized_start=1001
-  _globals['_RECORDASSESSMENT_REVISE']._serialized_end=1134
-  _globals['_GETASSESSMENTSREQUEST']._serialized_start=1144
-  _globals['_GETASSESSMENTSREQUEST']._serialized_end=1220
-  _globals['_GETASSESSMENTSRESPONSE']._serialized_start=1222
-  _globals['_GETASSESSMENTSRESPONSE']._serialized_end=1314
-  _globals['_LISTASSESSMENTSREQUEST']._serialized_start=1316
-  _globals['_LISTASSESSMENTSREQUEST']._serialized_end=1413
-  _globals['_LISTASSESSMENTSRESPONSE']._serialized_start=1415
-  _globals['_LISTASSESSMENTSRESPONSE']._serialized_end=1530
-  _globals['_LEARNERASSESSMENTS']._serialized_start=1532
-  _globals['_LEARNERASSESSMENTS']._serialized_end=1639
-  _globals['_COMPONENTASSESSMENT']._serialized_start=1642
-  _globals['_COMPONENTASSESSMENT']._serialized_end=1882
-  _globals['_ASSESSMENTSTEP']._serialized_start=1885
-  _globals['_ASSESSMENTSTEP']._serialized_end=2079
-  _globals['_ASSESSMENTSERVICE']._serialized_start=2383
-  _globals['_ASSESSMENTSERVICE']._serialized_end=2788
+  _globals['_RECORDASSESSMENT_SUBMIT']._serialized_end=797
+  _globals['_RECORDASSESSMENT_ASSESS']._serialized_start=799
+  _globals['_RECORDASSESSMENT_ASSESS']._serialized_end=910
+  _globals['_RECORDASSESSMENT_CARRYOVER']._serialized_start=912
+  _globals['_RECORDASSESSMENT_CARRYOVER']._serialized_end=1032
+  _globals['_RECORDASSESSMENT_REVISE']._serialized_start=1035
+  _globals['_RECORDASSESSMENT_REVISE']._serialized_end=1168
+  _globals['_GETASSESSMENTSREQUEST']._serialized_start=1178
+  _globals['_GETASSESSMENTSREQUEST']._serialized_end=1254
+  _globals['_GETASSESSMENTSRESPONSE']._serialized_start=1256
+  _globals['_GETASSESSMENTSRESPONSE']._serialized_end=1348
+  _globals['_LISTASSESSMENTSREQUEST']._serialized_start=1350
+  _globals['_LISTASSESSMENTSREQUEST']._serialized_end=1447
+  _globals['_LISTASSESSMENTSRESPONSE']._serialized_start=1449
+  _globals['_LISTASSESSMENTSRESPONSE']._serialized_end=1564
+  _globals['_LEARNERASSESSMENTS']._serialized_start=1566
+  _globals['_LEARNERASSESSMENTS']._serialized_end=1673
+  _globals['_COMPONENTASSESSMENT']._serialized_start=1676
+  _globals['_COMPONENTASSESSMENT']._serialized_end=1916
+  _globals['_ASSESSMENTSTEP']._serialized_start=1919
+  _globals['_ASSESSMENTSTEP']._serialized_end=2113
+  _globals['_ASSESSMENTSERVICE']._serialized_start=2417
+  _globals['_ASSESSMENTSERVICE']._serialized_end=2822
 # @@protoc_insertion_point(module_scope)

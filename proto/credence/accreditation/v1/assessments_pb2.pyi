@@ -116,16 +116,22 @@ class RecordAssessment(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         SUBMITTED_ON_FIELD_NUMBER: _builtins.int
+        ATTEMPT_FIELD_NUMBER: _builtins.int
         submitted_on: _builtins.str
         """Civil date, here and below; empty: today. Never to come; only an importer may name a past one."""
+        attempt: _builtins.int
+        """From 1; 0: the first, or the resubmission that a referral asks for. Name it where a row may be sent again without
+        a command id: a resubmission of the referral's own day looks like the first one repeated.
+        """
         def __init__(
             self,
             *,
             submitted_on: _builtins.str = ...,
+            attempt: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["submitted_on", b"submitted_on"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "submitted_on", b"submitted_on"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -138,20 +144,24 @@ class RecordAssessment(_message.Message):
         RESULT_FIELD_NUMBER: _builtins.int
         MARK_FIELD_NUMBER: _builtins.int
         ASSESSED_ON_FIELD_NUMBER: _builtins.int
+        ATTEMPT_FIELD_NUMBER: _builtins.int
         result: Global___Result.ValueType
         mark: _builtins.str
         """Decimal of 100; may be empty."""
         assessed_on: _builtins.str
+        attempt: _builtins.int
+        """Which submission is judged, from 1; 0: the one that waits. Name it as in Submit."""
         def __init__(
             self,
             *,
             result: Global___Result.ValueType = ...,
             mark: _builtins.str = ...,
             assessed_on: _builtins.str = ...,
+            attempt: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_on", b"assessed_on", "mark", b"mark", "result", b"result"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_on", b"assessed_on", "attempt", b"attempt", "mark", b"mark", "result", b"result"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from credence.common.v1 import outcome_pb2 as credence_dot_common_dot_v1_dot_out
 from credence.common.v1 import programme_pb2 as credence_dot_common_dot_v1_dot_programme__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credence/accreditation/v1/awards.proto\x12\x19\x63redence.accreditation.v1\x1a)credence/accreditation/v1/standings.proto\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\"credence/common/v1/programme.proto\"\\\n\x14\x43onfirmAwardsRequest\x12\x35\n\x04rows\x18\x01 \x03(\x0b\x32\'.credence.accreditation.v1.ConfirmAward\x12\r\n\x05token\x18\x02 \x01(\t\"n\n\x0c\x43onfirmAward\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x10\n\x08\x61ward_id\x18\x04 \x01(\t\x12\x12\n\ndecided_on\x18\x05 \x01(\t\"M\n\x14\x44\x65\x63ideReviewsRequest\x12\x35\n\x04rows\x18\x01 \x03(\x0b\x32\'.credence.accreditation.v1.DecideReview\"\xc0\x01\n\x0c\x44\x65\x63ideReview\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x10\n\x08\x61ward_id\x18\x04 \x01(\t\x12;\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0e\x32).credence.accreditation.v1.ReviewDecision\x12\x13\n\x0breason_code\x18\x06 \x01(\t\x12\x12\n\ndecided_on\x18\x07 \x01(\t\"\xa5\x01\n\x11ListAwardsRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.credence.accreditation.v1.AwardState\x12\r\n\x05token\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"e\n\x12ListAwardsResponse\x12\x36\n\x06\x61wards\x18\x01 \x03(\x0b\x32&.credence.accreditation.v1.LedgerAward\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc1\x02\n\x0bLedgerAward\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x10\n\x08\x61ward_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x05 \x01(\t\x12\x19\n\x11programme_version\x18\x06 \x01(\r\x12+\n\x04kind\x18\x07 \x01(\x0e\x32\x1d.credence.common.v1.AwardKind\x12*\n\x06\x63redit\x18\x08 \x01(\x0b\x32\x1a.credence.common.v1.Credit\x12\x34\n\x05state\x18\t \x01(\x0e\x32%.credence.accreditation.v1.AwardState\x12\x11\n\treview_id\x18\n \x01(\t\x12\x18\n\x10\x61warding_body_id\x18\x0b \x01(\t*i\n\x0eReviewDecision\x12\x1f\n\x1bREVIEW_DECISION_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVIEW_DECISION_UPHOLD\x10\x01\x12\x1a\n\x16REVIEW_DECISION_REVOKE\x10\x02\x32\xe0\x02\n\x0c\x41wardService\x12l\n\rConfirmAwards\x12/.credence.accreditation.v1.ConfirmAwardsRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12l\n\rDecideReviews\x12/.credence.accreditation.v1.DecideReviewsRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12t\n\nListAwards\x12,.credence.accreditation.v1.ListAwardsRequest\x1a-.credence.accreditation.v1.ListAwardsResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x05\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credence/accreditation/v1/awards.proto\x12\x19\x63redence.accreditation.v1\x1a)credence/accreditation/v1/standings.proto\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\"credence/common/v1/programme.proto\"\\\n\x14\x43onfirmAwardsRequest\x12\x35\n\x04rows\x18\x01 \x03(\x0b\x32\'.credence.accreditation.v1.ConfirmAward\x12\r\n\x05token\x18\x02 \x01(\t\"n\n\x0c\x43onfirmAward\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x10\n\x08\x61ward_id\x18\x04 \x01(\t\x12\x12\n\ndecided_on\x18\x05 \x01(\t\"M\n\x14\x44\x65\x63ideReviewsRequest\x12\x35\n\x04rows\x18\x01 \x03(\x0b\x32\'.credence.accreditation.v1.DecideReview\"\xd3\x01\n\x0c\x44\x65\x63ideReview\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x10\n\x08\x61ward_id\x18\x04 \x01(\t\x12;\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0e\x32).credence.accreditation.v1.ReviewDecision\x12\x13\n\x0breason_code\x18\x06 \x01(\t\x12\x12\n\ndecided_on\x18\x07 \x01(\t\x12\x11\n\treview_id\x18\x08 \x01(\t\"\xa5\x01\n\x11ListAwardsRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.credence.accreditation.v1.AwardState\x12\r\n\x05token\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"e\n\x12ListAwardsResponse\x12\x36\n\x06\x61wards\x18\x01 \x03(\x0b\x32&.credence.accreditation.v1.LedgerAward\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc1\x02\n\x0bLedgerAward\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x10\n\x08\x61ward_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x05 \x01(\t\x12\x19\n\x11programme_version\x18\x06 \x01(\r\x12+\n\x04kind\x18\x07 \x01(\x0e\x32\x1d.credence.common.v1.AwardKind\x12*\n\x06\x63redit\x18\x08 \x01(\x0b\x32\x1a.credence.common.v1.Credit\x12\x34\n\x05state\x18\t \x01(\x0e\x32%.credence.accreditation.v1.AwardState\x12\x11\n\treview_id\x18\n \x01(\t\x12\x18\n\x10\x61warding_body_id\x18\x0b \x01(\t*i\n\x0eReviewDecision\x12\x1f\n\x1bREVIEW_DECISION_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVIEW_DECISION_UPHOLD\x10\x01\x12\x1a\n\x16REVIEW_DECISION_REVOKE\x10\x02\x32\xe0\x02\n\x0c\x41wardService\x12l\n\rConfirmAwards\x12/.credence.accreditation.v1.ConfirmAwardsRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12l\n\rDecideReviews\x12/.credence.accreditation.v1.DecideReviewsRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x05\x12t\n\nListAwards\x12,.credence.accreditation.v1.ListAwardsRequest\x1a-.credence.accreditation.v1.ListAwardsResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x05\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,8 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AWARDSERVICE'].methods_by_name['DecideReviews']._serialized_options = b'\212\265\030\003\n\001\005'
   _globals['_AWARDSERVICE'].methods_by_name['ListAwards']._loaded_options = None
   _globals['_AWARDSERVICE'].methods_by_name['ListAwards']._serialized_options = b'\212\265\030\005\n\003\001\005\010'
-  _globals['_REVIEWDECISION']._serialized_start=1290
-  _globals['_REVIEWDECISION']._serialized_end=1395
+  _globals['_REVIEWDECISION']._serialized_start=1309
+  _globals['_REVIEWDECISION']._serialized_end=1414
   _globals['_CONFIRMAWARDSREQUEST']._serialized_start=215
   _globals['_CONFIRMAWARDSREQUEST']._serialized_end=307
   _globals['_CONFIRMAWARD']._serialized_start=309
@@ -50,13 +50,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECIDEREVIEWSREQUEST']._serialized_start=421
   _globals['_DECIDEREVIEWSREQUEST']._serialized_end=498
   _globals['_DECIDEREVIEW']._serialized_start=501
-  _globals['_DECIDEREVIEW']._serialized_end=693
-  _globals['_LISTAWARDSREQUEST']._serialized_start=696
-  _globals['_LISTAWARDSREQUEST']._serialized_end=861
-  _globals['_LISTAWARDSRESPONSE']._serialized_start=863
-  _globals['_LISTAWARDSRESPONSE']._serialized_end=964
-  _globals['_LEDGERAWARD']._serialized_start=967
-  _globals['_LEDGERAWARD']._serialized_end=1288
-  _globals['_AWARDSERVICE']._serialized_start=1398
-  _globals['_AWARDSERVICE']._serialized_end=1750
+  _globals['_DECIDEREVIEW']._serialized_end=712
+  _globals['_LISTAWARDSREQUEST']._serialized_start=715
+  _globals['_LISTAWARDSREQUEST']._serialized_end=880
+  _globals['_LISTAWARDSRESPONSE']._serialized_start=882
+  _globals['_LISTAWARDSRESPONSE']._serialized_end=983
+  _globals['_LEDGERAWARD']._serialized_start=986
+  _globals['_LEDGERAWARD']._serialized_end=1307
+  _globals['_AWARDSERVICE']._serialized_start=1417
+  _globals['_AWARDSERVICE']._serialized_end=1769
 # @@protoc_insertion_point(module_scope)

@@ -130,6 +130,7 @@ class DecideReview(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
     DECIDED_ON_FIELD_NUMBER: _builtins.int
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     cohort_id: _builtins.str
     person_id: _builtins.str
@@ -139,6 +140,8 @@ class DecideReview(_message.Message):
     """A code, e.g. "clerical-error"."""
     decided_on: _builtins.str
     """Civil date; empty: today."""
+    review_id: _builtins.str
+    """The review decided, as the standing shows it; another one may have been opened since."""
     def __init__(
         self,
         *,
@@ -149,10 +152,11 @@ class DecideReview(_message.Message):
         decision: Global___ReviewDecision.ValueType = ...,
         reason_code: _builtins.str = ...,
         decided_on: _builtins.str = ...,
+        review_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "cohort_id", b"cohort_id", "command_id", b"command_id", "decided_on", b"decided_on", "decision", b"decision", "person_id", b"person_id", "reason_code", b"reason_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "cohort_id", b"cohort_id", "command_id", b"command_id", "decided_on", b"decided_on", "decision", b"decision", "person_id", b"person_id", "reason_code", b"reason_code", "review_id", b"review_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,8 +201,14 @@ class Scene(Told):
     async def review(
         self, cohort: str, person: str, award: str, decision: awards_pb2.ReviewDecision.ValueType, body: str = BODY
     ) -> outcome_pb2.Outcome:
+        shown = (await self.standing(cohort, person)).awards
         row = awards_pb2.DecideReview(
-            cohort_id=cohort, person_id=person, award_id=award, decision=decision, reason_code="board-minutes"
+            cohort_id=cohort,
+            person_id=person,
+            award_id=award,
+            review_id=next(each.review_id for each in shown if each.award_id == award),
+            decision=decision,
+            reason_code="board-minutes",
         )
         request = awards_pb2.DecideReviewsRequest(rows=[row])
         return await self._board(AwardApi(self.kernel).DecideReviews, request, body)

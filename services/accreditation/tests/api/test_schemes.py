@@ -379,5 +379,5 @@ async def test_a_repeated_batch_is_harmless() -> None:
     batch = (registered(), submitted(), assessed(assessments_pb2.RESULT_PASSED, mark="64.0"))
     await scene.record(*batch)
     again = await scene.record(*batch)
-    assert {each.status for each in again.outcomes} == {outcome_pb2.OUTCOME_STATUS_REPLAYED}
+    assert {each.status for each in again.outcomes} == {outcome_pb2.OUTCOME_STATUS_UNCHANGED}
     assert again.outcomes[-1].version == 3

@@ -41,13 +41,16 @@ def register() -> RegisterAssessment:
     return RegisterAssessment(component_id="project", registered_on=DAY)
 
 
-def submit(on: date = DAY, *, opt_in: bool = True) -> SubmitWork:
-    return SubmitWork(component_id="project", submitted_on=on, opt_in=opt_in, max_attempts=2)
+def submit(on: date = DAY, *, opt_in: bool = True, attempt: int | None = None) -> SubmitWork:
+    return SubmitWork(component_id="project", attempt=attempt, submitted_on=on, opt_in=opt_in, max_attempts=2)
 
 
-def assess(result: ResultWord, mark: int | None, on: date = DAY, pass_mark: int | None = 50) -> AssessWork:
+def assess(
+    result: ResultWord, mark: int | None, on: date = DAY, pass_mark: int | None = 50, attempt: int | None = None
+) -> AssessWork:
     return AssessWork(
         component_id="project",
+        attempt=attempt,
         result=result,
         mark=None if mark is None else Decimal(mark),
         assessed_on=on,
@@ -122,6 +125,39 @@ def test_the_same_result_again_is_harmless_and_another_is_a_conflict_that_shows_
     assert "version 3" in refusal.message
 
 
+def test_every_row_of_a_finished_history_may_come_again() -> None:
+    history = given(ASSESSMENT, REGISTERED, SUBMITTED, REFERRED, RESUBMITTED, PASSED)
+    for row in (register(), submit(), assess("referred", 45), submit(LATER), assess("passed", 61, LATER)):
+        history.when(row).then_nothing()
+
+
+def test_an_earlier_row_that_comes_again_does_not_judge_the_resubmission() -> None:
+    waiting = given(ASSESSMENT, REGISTERED, SUBMITTED, REFERRED, RESUBMITTED)
+    waiting.when(assess("referred", 45)).then_nothing()
+    waiting.when(submit()).then_nothing()
+
+
+def test_within_one_day_the_number_of_the_attempt_tells_a_repeat_from_a_resubmission() -> None:
+    referred = given(ASSESSMENT, REGISTERED, SUBMITTED, REFERRED)
+    again = WorkSubmitted(component_id="project", attempt=2, submitted_on=DAY)
+    referred.when(submit(attempt=1)).then_nothing()
+    referred.when(submit(attempt=2)).then(again)
+    referred.when(submit()).then(again)
+    referred.when(submit(attempt=3)).then_refused("wrong-attempt", "submit.attempt")
+    waiting = given(ASSESSMENT, REGISTERED, SUBMITTED, REFERRED, again)
+    waiting.when(assess("referred", 45, attempt=1)).then_nothing()
+    waiting.when(assess("failed", 20, attempt=1)).then_refused("result-stands")
+    waiting.when(assess("passed", 60, attempt=3)).then_refused("nothing-submitted")
+    passed = WorkAssessed(component_id="project", result="passed", mark=Decimal(60), assessed_on=DAY)
+    waiting.when(assess("passed", 60, attempt=2)).then(passed)
+
+
+def test_work_is_not_resubmitted_before_it_was_referred() -> None:
+    late = REFERRED.model_copy(update={"assessed_on": LATER})
+    early = submit(date(2024, 12, 24))
+    given(ASSESSMENT, REGISTERED, SUBMITTED, late).when(early).then_refused("submitted-before-referral")
+
+
 def test_a_pass_below_the_pass_mark_is_refused() -> None:
     given(ASSESSMENT, REGISTERED, SUBMITTED).when(assess("passed", 49)).then_refused("mark-below-pass", "assess.mark")
 
@@ -184,10 +220,11 @@ def test_there_is_nothing_to_revise_before_a_result() -> None:
 
 
 RESULTS: st.SearchStrategy[ResultWord] = st.sampled_from(["passed", "referred", "failed"])
+ATTEMPTS = st.sampled_from([None, 1, 2, 3])
 COMMANDS: st.SearchStrategy[AssessmentCommand] = st.one_of(
     st.just(register()),
-    st.builds(submit, st.sampled_from([DAY, LATER]), opt_in=st.booleans()),
-    st.builds(assess, RESULTS, st.sampled_from([20, 60, None]), st.sampled_from([DAY, LATER])),
+    st.builds(submit, st.sampled_from([DAY, LATER]), opt_in=st.booleans(), attempt=ATTEMPTS),
+    st.builds(assess, RESULTS, st.sampled_from([20, 60, None]), st.sampled_from([DAY, LATER]), attempt=ATTEMPTS),
     st.builds(carry_over, RESULTS),
     st.builds(revise, RESULTS, st.sampled_from([20, 60]), st.integers(1, 12)),
 )

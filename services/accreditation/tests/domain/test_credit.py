@@ -105,9 +105,14 @@ def board(award: str = "credit", on: date = DAY, by: Any = "board") -> ConfirmAw
     return ConfirmAwards(cohort_id="autumn", award_ids=(award,), by=by, decided_on=on)
 
 
-def decision(word: Any) -> DecideReview:
+def decision(word: Any, review: str = "review-1") -> DecideReview:
     return DecideReview(
-        cohort_id="autumn", award_id="credit", decision=word, reason_code="board-minutes", decided_on=DAY
+        cohort_id="autumn",
+        award_id="credit",
+        review_id=review,
+        decision=word,
+        reason_code="board-minutes",
+        decided_on=DAY,
     )
 
 
@@ -151,7 +156,14 @@ def test_the_body_revokes_and_a_repeat_is_harmless() -> None:
     reviewed = (made(terms()), confirmed(), OPENED)
     given(CREDIT, *reviewed).when(decision("revoked")).then(closed("revoked"))
     given(CREDIT, *reviewed, closed("revoked")).when(decision("revoked")).then_nothing()
-    given(CREDIT, *reviewed, closed("revoked")).when(decision("upheld")).then_refused("no-review-open")
+    given(CREDIT, *reviewed, closed("revoked")).when(decision("upheld")).then_refused("review-not-open")
+
+
+def test_a_decision_sent_again_never_decides_a_later_review() -> None:
+    later = OPENED.model_copy(update={"review_id": "review-2", "basis": "facts-2"})
+    reopened = given(CREDIT, made(terms()), confirmed(), OPENED, closed("upheld"), later)
+    reopened.when(decision("upheld", "review-1")).then_refused("review-not-open")
+    reopened.when(decision("upheld", "review-2")).then(closed("upheld").model_copy(update={"review_id": "review-2"}))
 
 
 def test_what_the_body_revoked_once_comes_back_for_the_body_to_confirm() -> None:

@@ -236,6 +236,14 @@ def test_it_looks_again_when_a_register_falls_due_and_when_the_window_closes() -
     assert look_again_on(learner(), date(2025, 10, 2)) is None
 
 
+def test_a_withdrawal_told_ahead_counts_from_its_day() -> None:
+    leaves_on = TODAY + timedelta(days=7)
+    facts = learner(*half(), statuses=withdrawn(leaves_on))
+    assert standing(facts, TODAY).enrolment == "placed"
+    assert look_again_on(facts, TODAY) == leaves_on
+    assert standing(facts, leaves_on).enrolment == "withdrawn"
+
+
 def test_it_looks_again_when_the_months_of_meetings_are_over() -> None:
     facts = replace(
         learner(),

@@ -98,12 +98,13 @@ def _step(found: Violations, row: pb.RecordAssessment) -> Step | None:
         case "register":
             return Register()
         case "submit":
-            return Submit(found.date("submit.submitted_on", row.submit.submitted_on, optional=True))
+            on = found.date("submit.submitted_on", row.submit.submitted_on, optional=True)
+            return Submit(on, row.submit.attempt or None)
         case "assess":
             result = _result(found, "assess.result", row.assess.result)
             given = mark(found, "assess.mark", row.assess.mark)
             on = found.date("assess.assessed_on", row.assess.assessed_on, optional=True)
-            return Assess(result, given, on) if result is not None else None
+            return Assess(result, given, on, row.assess.attempt or None) if result is not None else None
         case "carry_over":
             over = row.carry_over
             result = _result(found, "carry_over.result", over.result)

@@ -90,13 +90,21 @@ def _confirm_wish(row: pb.ConfirmAward) -> ConfirmWish | Refusal:
 def _review_wish(row: pb.DecideReview) -> ReviewWish | Refusal:
     found = Violations()
     check_names(found, row.command_id, cohort_id=row.cohort_id, person_id=row.person_id, award_id=row.award_id)
+    short_id(found, "review_id", row.review_id)
     decision = found.enum("decision", row.decision, _DECISIONS)
     code = reason_code(found, "reason_code", row.reason_code)
     decided_on = found.date("decided_on", row.decided_on, optional=True)
     if found or decision is None:
         return malformed(found)
     return ReviewWish(
-        row.command_id, row.cohort_id, row.person_id, row.award_id, _DECISIONS[decision], code, decided_on
+        command_id=row.command_id,
+        cohort_id=row.cohort_id,
+        person_id=row.person_id,
+        award_id=row.award_id,
+        review_id=row.review_id,
+        decision=_DECISIONS[decision],
+        reason_code=code,
+        decided_on=decided_on,
     )
 
 
@@ -112,6 +120,6 @@ def _award(person_id: str, award: LedgerAward) -> pb.LedgerAward:
         kind=KINDS[terms.kind],
         credit=credit_message(terms.credit),
         state=STATES[award.state],
-        review_id=award.review_id or "",
+        review_id=(award.review_id or "") if award.state == "under-review" else "",
         awarding_body_id=terms.body,
     )

@@ -43,16 +43,20 @@ class Register:
 
 @dataclass(frozen=True)
 class Submit:
-    """`on` None: today."""
+    """`on` None: today. `attempt` None: the first, or the resubmission that a referral asks for."""
 
     on: date | None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True)
 class Assess:
+    """`attempt` None: the submission that waits."""
+
     result: ResultWord
     mark: Decimal | None
     on: date | None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,7 @@ def _to_command(step: Step, component: Assessment, on: date) -> AssessmentComman
         case Submit():
             return SubmitWork(
                 component_id=component.id,
+                attempt=step.attempt,
                 submitted_on=on,
                 opt_in=component.optional,
                 max_attempts=component.max_attempts,
@@ -192,6 +197,7 @@ def _to_command(step: Step, component: Assessment, on: date) -> AssessmentComman
         case Assess():
             return AssessWork(
                 component_id=component.id,
+                attempt=step.attempt,
                 result=step.result,
                 mark=step.mark,
                 assessed_on=on,

@@ -42,6 +42,7 @@ class ReviewWish:
     cohort_id: str
     person_id: str
     award_id: str
+    review_id: str
     decision: Literal["upheld", "revoked"]
     reason_code: str
     decided_on: date | None
@@ -97,6 +98,7 @@ async def decide_reviews(kernel: Kernel, scope: Scope, wishes: Sequence[ReviewWi
         command = DecideReview(
             cohort_id=wish.cohort_id,
             award_id=wish.award_id,
+            review_id=wish.review_id,
             decision=wish.decision,
             reason_code=wish.reason_code,
             decided_on=decided_on,

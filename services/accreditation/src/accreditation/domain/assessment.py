@@ -94,15 +94,19 @@ def effective_on(event: AssessmentEvent) -> date:
 
 
 @dataclass(frozen=True)
-class CurrentResult:
-    """The result that stands, and the version that set it: what a revision must name."""
+class GivenResult:
+    """A result, and the version that set it: what a revision must name. `attempt` 0: carried over, none judged here."""
 
     version: int
+    attempt: int
     result: ResultWord
     mark: Decimal | None
     on: date
-    carried_over: bool = False
     replaces: int | None = None
+
+    @property
+    def carried_over(self) -> bool:
+        return self.attempt == 0
 
     def says(self, result: ResultWord, mark: Decimal | None, on: date) -> bool:
         return (self.result, self.mark, self.on) == (result, mark, on)
@@ -110,12 +114,28 @@ class CurrentResult:
 
 @dataclass(frozen=True)
 class Component:
-    """`waiting` is the date of the submission that has no result yet."""
+    """`submissions` are their dates, one an attempt; `results` all that were given, the current one last.
+
+    What is past is kept so that a row sent again is recognised, however late it comes.
+    """
 
     registered: bool = False
-    attempts: int = 0
-    waiting: date | None = None
-    current: CurrentResult | None = None
+    submissions: tuple[date, ...] = ()
+    waits: bool = False
+    results: tuple[GivenResult, ...] = ()
+
+    @property
+    def attempts(self) -> int:
+        return len(self.submissions)
+
+    @property
+    def waiting(self) -> date | None:
+        """The date of the submission that has no result yet."""
+        return self.submissions[-1] if self.waits and self.submissions else None
+
+    @property
+    def current(self) -> GivenResult | None:
+        return self.results[-1] if self.results else None
 
     def exhausted(self, max_attempts: int) -> bool:
         """Whether no pass can come any more, unless a result is revised."""
@@ -139,25 +159,18 @@ def evolve(state: Assessments, event: AssessmentEvent, version: int) -> Assessme
         case AssessmentRegistered():
             now = replace(was, registered=True)
         case WorkSubmitted():
-            now = replace(was, attempts=event.attempt, waiting=event.submitted_on)
+            now = replace(was, submissions=(*was.submissions, event.submitted_on), waits=True)
         case WorkAssessed():
-            now = replace(
-                was, waiting=None, current=CurrentResult(version, event.result, event.mark, event.assessed_on)
-            )
+            given = GivenResult(version, was.attempts, event.result, event.mark, event.assessed_on)
+            now = replace(was, waits=False, results=(*was.results, given))
         case ResultCarriedOver():
-            carried = CurrentResult(version, event.result, event.mark, event.carried_on, carried_over=True)
-            now = replace(was, current=carried)
+            given = GivenResult(version, 0, event.result, event.mark, event.carried_on)
+            now = replace(was, results=(*was.results, given))
         case ResultRevised():
-            revised = CurrentResult(
-                version,
-                event.result,
-                event.mark,
-                event.assessed_on,
-                # A corrected clerical error does not turn a carried-over result into one earned here.
-                carried_over=was.current is not None and was.current.carried_over,
-                replaces=event.replaces,
-            )
-            now = replace(was, current=revised)
+            # A corrected clerical error does not turn a carried-over result into one earned here.
+            attempt = was.current.attempt if was.current is not None else was.attempts
+            given = GivenResult(version, attempt, event.result, event.mark, event.assessed_on, event.replaces)
+            now = replace(was, results=(*was.results, given))
         case _:
             assert_never(event)
     return Assessments({**state.components, event.component_id: now}, state.steps + 1)
@@ -172,16 +185,23 @@ class RegisterAssessment(Command):
 
 
 class SubmitWork(Command):
-    """`opt_in`: the component is optional, so the learner must have registered for it."""
+    """`attempt` from 1; None: the first, or the resubmission that a referral asks for.
+
+    `opt_in`: the component is optional, so the learner must have registered for it.
+    """
 
     component_id: str
+    attempt: int | None = None
     submitted_on: date
     opt_in: bool
     max_attempts: int
 
 
 class AssessWork(Command):
+    """`attempt` is the submission judged, from 1; None: the one that waits."""
+
     component_id: str
+    attempt: int | None = None
     result: ResultWord
     mark: Decimal | None
     assessed_on: date
@@ -239,16 +259,16 @@ def _register(command: RegisterAssessment, component: Component) -> Sequence[Ass
 
 
 def _submit(command: SubmitWork, component: Component) -> Sequence[AssessmentEvent] | Refusal:
-    if component.waiting is not None:
-        if component.waiting == command.submitted_on:
-            return []
+    current, waiting = component.current, component.waiting
+    if command.submitted_on in component.submissions and not _new_attempt(command, component):
+        return []
+    if waiting is not None:
         return Refusal(
             "already-submitted",
-            f"a submission of {component.waiting} waits for its result: have it assessed first",
-            (("submit.submitted_on", f"{component.waiting} stands"),),
+            f"a submission of {waiting} waits for its result: have it assessed first",
+            (("submit.submitted_on", f"{waiting} stands"),),
             conflict=True,
         )
-    current = component.current
     if current is None and command.opt_in and not component.registered:
         return Refusal("not-registered", "this component is optional: register for it, then submit")
     if current is not None and current.result != "referred":
@@ -256,22 +276,43 @@ def _submit(command: SubmitWork, component: Component) -> Sequence[AssessmentEve
     if component.attempts >= command.max_attempts:
         return Refusal("no-attempt-left", f"all {command.max_attempts} attempts are used: ask the awarding body")
     attempt = component.attempts + 1
+    if command.attempt not in (None, attempt):
+        wrong = (("submit.attempt", f"must be {attempt}"),)
+        return Refusal("wrong-attempt", f"the next submission is attempt {attempt}: name it", wrong, conflict=True)
+    if current is not None and command.submitted_on < current.on:
+        return Refusal(
+            "submitted-before-referral",
+            f"the referral is of {current.on}: what is submitted again is dated then or later",
+            (("submit.submitted_on", f"must not be before {current.on}"),),
+        )
     return [WorkSubmitted(component_id=command.component_id, attempt=attempt, submitted_on=command.submitted_on)]
 
 
+def _new_attempt(command: SubmitWork, component: Component) -> bool:
+    """Whether a row dated like an earlier submission is another one all the same, not the earlier one sent again.
+
+    Within a day only the attempt's number tells them apart; without it, a referral of that day asks for another.
+    """
+    if command.attempt is not None:
+        return command.attempt > component.attempts
+    current = component.current
+    referred = current is not None and current.result == "referred" and component.waiting is None
+    return referred and current is not None and command.submitted_on >= current.on
+
+
 def _assess(command: AssessWork, component: Component) -> Sequence[AssessmentEvent] | Refusal:
-    if component.waiting is None:
-        current = component.current
-        if current is None:
+    current, waiting = component.current, component.waiting
+    if _said_before(command, component):
+        return []
+    if waiting is None or command.attempt not in (None, component.attempts):
+        if current is None or (command.attempt is not None and command.attempt > component.attempts):
             return Refusal("nothing-submitted", "no submission waits for a result: submit the work first")
-        if current.says(command.result, command.mark, command.assessed_on):
-            return []
         return _stands("result-stands", current, "to change it, revise it and name this version in `replaces`")
-    if command.assessed_on < component.waiting:
+    if command.assessed_on < waiting:
         return Refusal(
             "assessed-before-submitted",
-            f"the work was submitted on {component.waiting}: give a later date",
-            (("assess.assessed_on", f"must not be before {component.waiting}"),),
+            f"the work was submitted on {waiting}: give a later date",
+            (("assess.assessed_on", f"must not be before {waiting}"),),
         )
     if (wrong := _below_pass_mark("assess", command)) is not None:
         return wrong
@@ -285,12 +326,24 @@ def _assess(command: AssessWork, component: Component) -> Sequence[AssessmentEve
     ]
 
 
+def _said_before(command: AssessWork, component: Component) -> bool:
+    """Whether an earlier submission was given this very result, and the row is not about the one that waits."""
+    waiting = component.waiting
+    if waiting is not None and command.attempt in (None, component.attempts) and command.assessed_on >= waiting:
+        return False
+    return any(
+        each.says(command.result, command.mark, command.assessed_on)
+        for each in component.results
+        if not each.carried_over and each.replaces is None and command.attempt in (None, each.attempt)
+    )
+
+
 def _carry_over(command: CarryOverResult, component: Component) -> Sequence[AssessmentEvent] | Refusal:
-    current = component.current
-    if current is not None:
-        if current.carried_over and current.says(command.result, command.mark, command.carried_on):
-            return []
-        return _stands("result-stands", current, "a result is carried over only where there is none")
+    carried = [each for each in component.results if each.carried_over and each.replaces is None]
+    if any(each.says(command.result, command.mark, command.carried_on) for each in carried):
+        return []
+    if component.current is not None:
+        return _stands("result-stands", component.current, "a result is carried over only where there is none")
     if component.waiting is not None:
         return Refusal("submission-waits", f"a submission of {component.waiting} waits: have it assessed instead")
     return [
@@ -308,8 +361,10 @@ def _revise(command: ReviseResult, component: Component) -> Sequence[AssessmentE
     current = component.current
     if current is None:
         return Refusal("nothing-assessed", "there is no result to revise yet: assess the work")
-    same = current.says(command.result, command.mark, command.assessed_on)
-    if same and command.replaces in (current.version, current.replaces):
+    same = [each for each in component.results if each.says(command.result, command.mark, command.assessed_on)]
+    if any(each.replaces == command.replaces for each in same) or (
+        command.replaces == current.version and current in same
+    ):
         return []
     if command.replaces != current.version:
         return _stands("replaces-not-current", current, "look at it, and name this version if it is still wrong")
@@ -330,7 +385,7 @@ def _revise(command: ReviseResult, component: Component) -> Sequence[AssessmentE
     ]
 
 
-def _stands(code: str, current: CurrentResult, next_step: str) -> Refusal:
+def _stands(code: str, current: GivenResult, next_step: str) -> Refusal:
     mark = "" if current.mark is None else f" ({current.mark})"
     stands = f"{current.result}{mark} of {current.on}, version {current.version}, stands"
     return Refusal(code, f"{stands}: {next_step}", (("result", stands),), conflict=True)

@@ -21,6 +21,7 @@ from eventcore.event import Event
 CATEGORY = "credit"
 
 AwardState: TypeAlias = Literal["provisional", "confirmed", "under-review", "revoked"]
+ReviewOutcome: TypeAlias = Literal["upheld", "revoked", "restored"]
 LIVE: Final[frozenset[AwardState]] = frozenset({"provisional", "confirmed", "under-review"})
 UNRANKED: Final = 1_000_000
 
@@ -116,7 +117,7 @@ class ReviewClosed(Event):
     cohort_id: str
     award_id: str
     review_id: str
-    outcome: Literal["upheld", "revoked", "restored"]
+    outcome: ReviewOutcome
     reason_code: str
     decided_on: date
 
@@ -145,7 +146,8 @@ def effective_on(event: CreditEvent) -> date:
 class LedgerAward(Frozen):
     """An award that the ledger holds. `made` is the version that made it: the fact other rules may count.
 
-    `review_basis` is what the latest review found; `upheld`: the body let the award stand on that.
+    `review_id` is the latest review, open while the state says so, and `review_outcome` how it closed.
+    `review_basis` is what it found: where the body upheld the award, it stands on that.
     """
 
     terms: AwardTerms
@@ -155,8 +157,12 @@ class LedgerAward(Frozen):
     confirmed_on: date | None = None
     review_id: str | None = None
     review_basis: str | None = None
-    upheld: bool = False
+    review_outcome: ReviewOutcome | None = None
     reason_code: str | None = None
+
+    @property
+    def upheld(self) -> bool:
+        return self.review_outcome == "upheld"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -206,13 +212,12 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
                 state="under-review",
                 review_id=event.review_id,
                 review_basis=event.basis,
-                upheld=False,
+                review_outcome=None,
             )
         case ReviewClosed():
             state = "revoked" if event.outcome == "revoked" else "confirmed"
-            upheld = event.outcome == "upheld"
             return _changed(
-                ledger, version, event, state=state, review_id=None, upheld=upheld, reason_code=event.reason_code
+                ledger, version, event, state=state, review_outcome=event.outcome, reason_code=event.reason_code
             )
         case _:
             assert_never(event)
@@ -318,8 +323,11 @@ class ConfirmAwards(Command):
 
 
 class DecideReview(Command):
+    """Of the review named, and of no later one: the body decides on what it saw."""
+
     cohort_id: str
     award_id: str
+    review_id: str
     decision: Literal["upheld", "revoked"]
     reason_code: str
     decided_on: date
@@ -438,19 +446,20 @@ def _confirm(command: ConfirmAwards, ledger: Ledger) -> Sequence[CreditEvent] | 
 
 def _decide_review(command: DecideReview, ledger: Ledger) -> Sequence[CreditEvent] | Refusal:
     held = ledger.award(command.cohort_id, command.award_id)
-    if held is not None and held.state == "under-review" and held.review_id is not None:
+    named = held is not None and held.review_id == command.review_id
+    if held is not None and named and held.state == "under-review":
         closed = ReviewClosed(
             cohort_id=command.cohort_id,
             award_id=command.award_id,
-            review_id=held.review_id,
+            review_id=command.review_id,
             outcome=command.decision,
             reason_code=command.reason_code,
             decided_on=command.decided_on,
         )
         return [closed]
-    if held is not None and (held.state == "revoked" if command.decision == "revoked" else held.upheld):
+    if held is not None and named and held.review_outcome == command.decision:
         return []
-    return Refusal("no-review-open", "this award is not under review: look at its standing")
+    return Refusal("review-not-open", "this review is not open: look at the award's standing")
 
 
 CREDIT: Decider[Ledger, CreditCommand, CreditEvent] = Decider(

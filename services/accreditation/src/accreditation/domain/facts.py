@@ -45,12 +45,12 @@ class Cut:
 
 
 class StatusChange(Frozen):
-    """`on`: the civil date from which it counts; None where the event names none."""
+    """`on`: the civil date from which it counts."""
 
     version: int
     recorded: datetime
     status: EnrolmentStatus
-    on: date | None
+    on: date
 
 
 class Unscheduled(Frozen):
@@ -96,17 +96,21 @@ class EnrolmentRecord(Frozen):
     @property
     def placed_on(self) -> date | None:
         """None: never placed."""
-        return next((each.on or each.recorded.date() for each in self.statuses if each.status == "placed"), None)
+        return next((each.on for each in self.statuses if each.status == "placed"), None)
 
     @property
     def withdrawn_on(self) -> date | None:
         """The first day on which the learner is no longer enrolled."""
         last = self.statuses[-1]
-        return (last.on or last.recorded.date()) if last.status == "withdrawn" else None
+        return last.on if last.status == "withdrawn" else None
 
     def as_of(self, cut: Cut) -> EnrolmentRecord | None:
         statuses = tuple(each for each in self.statuses if cut.admits(each.recorded, each.on))
         return self.model_copy(update={"statuses": statuses}) if statuses else None
+
+    def on(self, day: date) -> EnrolmentRecord:
+        """As it stands on a day: a withdrawal or a place that is still to come is not there yet."""
+        return self.as_of(Cut(true_at=day)) or self.model_copy(update={"statuses": self.statuses[:1]})
 
     def attended_as_of(self, cut: Cut, sessions: Mapping[str, Session]) -> EnrolmentRecord:
         """With the marks of units that lie within the cut. A mark of a session not known yet has no date yet."""

@@ -26,7 +26,6 @@ from accreditation.domain.credit import (
     Credit,
     Earned,
     Frozen,
-    Ledger,
     LedgerAward,
     Lost,
     SettleAwards,
@@ -54,6 +53,7 @@ StandingState: TypeAlias = Literal[
 ]
 CertificateState: TypeAlias = Literal["not-due", "due", "blocked"]
 
+SETTLED: Final = frozenset({"provisional", "confirmed", "capped", "held-from-another-cohort"})  # met, and dealt with
 STANDS: Final = frozenset({"confirmed", "under-review"})  # until the awarding body has decided, it stands
 
 
@@ -101,14 +101,16 @@ class Standing(Frozen):
 
 
 def standing(facts: LearnerFacts, today: date) -> Standing:
-    """The standing on these facts. `today` (in the programme's zone) bears on what is still possible, on nothing else.
+    """The standing on these facts, on the civil date `today` in the programme's zone.
 
+    `today` bears on what is still possible and on who is enrolled, on nothing else: a withdrawal to come has not come.
     "As of" an earlier time it is this function over fewer facts (`facts.as_of`).
     """
     enrolment, cohort, programme = facts.enrolment, facts.cohort, facts.programme
     bare = Standing(cohort_id=facts.cohort_id, person_id=facts.person_id, whole=False)
     if enrolment is None:
         return bare
+    enrolment = enrolment.on(today)
     bare = bare.model_copy(update={"programme": enrolment.programme, "enrolment": enrolment.status})
     if cohort is None or programme is None:
         return bare
@@ -133,12 +135,19 @@ def settlement(facts: LearnerFacts, found: Standing, today: date) -> SettleAward
     if not found.whole or programme is None:
         return None
     scheme = programme.programme
-    by_id = {each.award_id: each for each in found.awards}
+    earned: list[Earned] = []
+    lost: list[Lost] = []
+    for award, said in zip(scheme.awards, found.awards, strict=True):
+        # Only what the ledger could act on: most looks find nothing, and trees are long.
+        if said.met and said.state not in SETTLED:
+            earned.append(_earned(award, facts, scheme, said.explanation))
+        elif not said.met and said.state in ("provisional", "confirmed"):
+            lost.append(_lost(said.explanation, award.id))
     command = SettleAwards(
         cohort_id=facts.cohort_id,
         credit_cap=scheme.credit_cap,
-        earned=tuple(_earned(a, facts, scheme, by_id[a.id].explanation) for a in scheme.awards if by_id[a.id].met),
-        lost=tuple(_lost(by_id[a.id].explanation, a.id) for a in scheme.awards if not by_id[a.id].met),
+        earned=tuple(earned),
+        lost=tuple(lost),
         today=today,
     )
     return command if credit.settle(command, facts.ledger) else None
@@ -155,7 +164,10 @@ def confirmable(facts: LearnerFacts, found: Standing) -> tuple[str, ...]:
 
 
 def look_again_on(facts: LearnerFacts, today: date) -> date | None:
-    """The next civil date on which time alone changes what the trees say: a register falls due, a window closes."""
+    """The next civil date on which time alone changes the standing.
+
+    A register falls due, a window closes, a place or a withdrawal that was told ahead comes.
+    """
     if facts.enrolment is None or facts.cohort is None or facts.programme is None:
         return None
     window = _window(facts, facts.enrolment)
@@ -164,7 +176,8 @@ def look_again_on(facts: LearnerFacts, today: date) -> date | None:
     if facts.match is not None and facts.match.matched_on is not None:
         matched_on = facts.match.matched_on
         days |= {last_day(matched_on, months) for months in _meeting_months(facts.programme.programme)}
-    return min((day + timedelta(days=1) for day in days if day >= today), default=None)
+    ahead = {each.on for each in facts.enrolment.statuses if each.on > today}
+    return min(ahead | {day + timedelta(days=1) for day in days if day >= today}, default=None)
 
 
 def _meeting_months(programme: Programme) -> set[int]:
@@ -194,7 +207,7 @@ def _award(
     if enrolment.placed_on is None:
         tree = _without_a_place(tree, enrolment.status)
     held = ledger.award(facts.cohort_id, award.id)
-    state, twin = _state(_earned(award, facts, programme, tree), programme, held, ledger, met=tree.satisfied)
+    state, twin = _state(award, programme, facts, tree, held)
     return AwardStanding(
         award_id=award.id,
         title=award.title,
@@ -204,20 +217,20 @@ def _award(
         state=state,
         explanation=tree,
         certificate=_certificate(award, state, facts),
-        review_id=held.review_id if held is not None else None,
+        review_id=held.review_id if held is not None and held.state == "under-review" else None,
         held_from=twin.terms.cohort_id if twin is not None else None,
     )
 
 
 def _state(
-    earned: Earned, programme: Programme, held: LedgerAward | None, ledger: Ledger, *, met: bool
+    award: Award, programme: Programme, facts: LearnerFacts, tree: Explanation, held: LedgerAward | None
 ) -> tuple[StandingState, LedgerAward | None]:
     """The award's state, and the award of another cohort that bars it."""
     if held is not None and held.live:
         return held.state, None
-    if not met:
+    if not tree.satisfied:
         return ("revoked" if held is not None else "not-met"), None
-    place = credit.place(ledger, earned, programme.credit_cap)
+    place = credit.place(facts.ledger, _earned(award, facts, programme, tree), programme.credit_cap)
     match place.barred:
         case "cap":
             return "capped", None
@@ -374,7 +387,7 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
             for each in facts.ledger.live()
             if each.terms.credit is not None
         ),
-        ended=withdrawn_on is not None and withdrawn_on <= today,
+        ended=withdrawn_on is not None,
     )
 
 

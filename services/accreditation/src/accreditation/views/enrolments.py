@@ -34,13 +34,14 @@ def fold(document: EnrolmentRecord | None, event: Recorded[Any]) -> EnrolmentRec
         )
     if document is None:
         raise ValueError(f"{event.id} is {type(message).__name__}, before any request")
+    asked_on = document.statuses[-1].on  # to wait and to be declined count from what they answer
     match message:
         case events_pb2.EnrolmentPlaced():
             change = _status(event, "placed", date.fromisoformat(message.placed_on))
         case events_pb2.EnrolmentWaitlisted():
-            change = _status(event, "waiting", None)
+            change = _status(event, "waiting", asked_on)
         case events_pb2.EnrolmentDeclined():
-            change = _status(event, "declined", None)
+            change = _status(event, "declined", asked_on)
         case events_pb2.EnrolmentWithdrawn():
             change = _status(event, "withdrawn", date.fromisoformat(message.withdrawn_on))
         case events_pb2.AttendanceRecorded() | events_pb2.AttendanceCorrected():
@@ -50,7 +51,7 @@ def fold(document: EnrolmentRecord | None, event: Recorded[Any]) -> EnrolmentRec
     return document.model_copy(update={"statuses": (*document.statuses, change)})
 
 
-def _status(event: Recorded[Any], status: EnrolmentStatus, on: date | None) -> StatusChange:
+def _status(event: Recorded[Any], status: EnrolmentStatus, on: date) -> StatusChange:
     return StatusChange(version=event.version, recorded=event.recorded, status=status, on=on)
 
 
