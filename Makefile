@@ -42,7 +42,7 @@ check: setup ## the static half of `make test`, a minute or so
 	@$(BIN)/credence catalogue check
 
 test-import: setup ## the whole of OULAD imported and compared, with every difference explained
-	@$(BIN)/pytest -m slow cli/tests/oulad $(PYTEST)
+	@$(BIN)/pytest -m slow tests/system $(PYTEST)
 
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format --quiet .

@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from credence_cli.command import fail
-from credence_cli.commands import assessments, attendance, catalogue, enrolments, mentor, operations, standing
+from credence_cli.commands import assessments, attendance, catalogue, enrolments, imports, mentor, operations, standing
 from credence_cli.commands.demo import demo
 from credence_cli.exits import Exit
 from credence_cli.output import say
@@ -32,6 +32,7 @@ app.add_typer(assessments.assess_app, name="assess")
 app.add_typer(assessments.board_app, name="board")
 app.add_typer(standing.app, name="standing")
 app.add_typer(mentor.app, name="mentor")
+app.add_typer(imports.app, name="import")
 app.add_typer(operations.stack_app, name="stack")
 app.add_typer(operations.topics_app, name="topics")
 app.command()(demo)
