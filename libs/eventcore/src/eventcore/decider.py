@@ -37,6 +37,12 @@ class Refusal:
     conflict: bool = False
 
 
+def invalid(*fields: tuple[str, str]) -> Refusal:
+    """The refusal of a row that cannot be meant: every violated field with what is wrong in it."""
+    names = ", ".join(dict.fromkeys(name for name, _ in fields))
+    return Refusal("invalid-argument", f"mend {names} and send the row again", fields)
+
+
 @dataclass(frozen=True)
 class Decider(Generic[S, C, E]):
     """One kind of stream: its name, its events, and the two pure functions over them.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from credence.common.v1 import outcome_pb2
 from eventcore import token as tokens
-from eventcore.decider import Command, Decider, Refusal
+from eventcore.decider import Command, Decider, Refusal, invalid
 from eventcore.evaluate import Evaluation, Reader
 from eventcore.event import Event
 from eventcore.execute import Executor, Request
@@ -40,8 +40,7 @@ NOT_FOUND = Refusal("not-found", "there is no such object, or it is not yours: l
 
 def malformed(violations: Violations) -> Refusal:
     """A row that cannot be understood: refused by itself, with every violated field, so that the others go on."""
-    fields = ", ".join(dict.fromkeys(field for field, _ in violations.items))
-    return Refusal("invalid-argument", f"mend {fields} and send the row again", tuple(violations.items))
+    return invalid(*violations.items)
 
 
 _STORED = frozenset({Status.ACCEPTED, Status.REPLAYED, Status.UNCHANGED})
@@ -122,21 +121,26 @@ class Kernel:
                     return False
             return True
 
-        wait = LOOK_AGAIN_SECONDS[0]
-
-        async def pause() -> bool:
-            nonlocal wait
-            if current_call().remaining_seconds() < ANSWER_SECONDS + wait:
-                return False
-            await asyncio.sleep(wait)
-            wait = min(wait * 1.5, LOOK_AGAIN_SECONDS[1])
-            return True
-
-        if not await tokens.until(met, pause):
+        if not await in_time(met):
             raise Unavailable(
                 "what the token names has not arrived here yet: ask again, with a longer deadline if this goes on",
                 reason="not-caught-up",
             )
+
+
+async def in_time(met: Callable[[], Awaitable[bool]]) -> bool:
+    """Looks again and again until `met`, within the deadline of the call being served; whether it was."""
+    wait = LOOK_AGAIN_SECONDS[0]
+
+    async def pause() -> bool:
+        nonlocal wait
+        if current_call().remaining_seconds() < ANSWER_SECONDS + wait:
+            return False
+        await asyncio.sleep(wait)
+        wait = min(wait * 1.5, LOOK_AGAIN_SECONDS[1])
+        return True
+
+    return await tokens.until(met, pause)
 
 
 def token_of(outcomes: Sequence[Outcome[Any]]) -> str:

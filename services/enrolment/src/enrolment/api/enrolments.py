@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import grpc
@@ -18,9 +17,9 @@ from enrolment.views.enrolments import ENROLMENTS
 from enrolment.views.queries import EnrolmentEntry, find_enrolment, list_enrolments
 from eventcore.decider import Refusal
 from servicekit.batches import rows
-from servicekit.call import current_call, current_scope
+from servicekit.call import current_scope
 from servicekit.errors import NotFound
-from servicekit.kernel import ANSWER_SECONDS, LOOK_AGAIN_SECONDS, Kernel, answer, malformed
+from servicekit.kernel import Kernel, answer, in_time, malformed
 from servicekit.pages import PAGE_SIZE_MAX, page
 from servicekit.violations import Violations
 
@@ -58,13 +57,16 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[ENROLMENTS])
         entry = await self._entry(request)
-        # Whoever brings a token wants to know what became of the request: wait for the pool's answer while there is
-        # time, and say honestly that there is none yet when there is not.
-        wait, longest = LOOK_AGAIN_SECONDS
-        while request.token and not _decided(entry) and current_call().remaining_seconds() > ANSWER_SECONDS + wait:
-            await asyncio.sleep(wait)
-            wait = min(wait * 1.5, longest)
+
+        async def decided() -> bool:
+            nonlocal entry
             entry = await self._entry(request)
+            return _decided(entry)
+
+        if request.token and not _decided(entry):
+            # Whoever brings a token wants to know what became of the request: the pool's answer is waited for while
+            # there is time; when there is none yet, the status says so.
+            await in_time(decided)
         return _enrolment(entry)
 
     async def ListEnrolments(

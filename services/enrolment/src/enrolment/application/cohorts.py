@@ -21,8 +21,7 @@ from enrolment.domain.cohort import (
 )
 from enrolment.domain.programme import PROGRAMME, programme_stream
 from enrolment.domain.timetable import faults, from_programme
-from enrolment.domain.values import invalid
-from eventcore.decider import Refusal
+from eventcore.decider import Refusal, invalid
 from eventcore.execute import Request
 from eventcore.outcome import Outcome
 from servicekit.kernel import NOT_FOUND, Kernel

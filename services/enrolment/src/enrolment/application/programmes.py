@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from catalogue import Fault, cross_faults, faults
 from catalogue.model import Programme
 from enrolment.domain.programme import PROGRAMME, LoadProgramme, ProgrammeVersion, programme_stream
-from enrolment.domain.values import invalid
 from enrolment.views.programmes import list_programmes
-from eventcore.decider import Refusal
+from eventcore.decider import Refusal, invalid
 from eventcore.execute import Request
 from eventcore.outcome import Outcome
 from servicekit.kernel import NOT_FOUND, Kernel

@@ -8,8 +8,8 @@ from datetime import date, datetime
 from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
 from enrolment.domain.limits import SESSIONS_MAX
-from enrolment.domain.values import Value, civil_date, invalid
-from eventcore.decider import Command, Decider, Refusal
+from enrolment.domain.values import Value, civil_date
+from eventcore.decider import Command, Decider, Refusal, invalid
 from eventcore.event import Event
 
 CATEGORY: Final = "cohort"

@@ -14,8 +14,7 @@ from datetime import date
 from catalogue.model import Programme
 from enrolment.domain.attendance import Attended, Unit, Unscheduled
 from enrolment.domain.cohort import Cohort, Planned
-from enrolment.domain.values import invalid
-from eventcore.decider import Refusal
+from eventcore.decider import Refusal, invalid
 
 
 @dataclass(frozen=True)

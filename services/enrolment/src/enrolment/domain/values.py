@@ -8,8 +8,6 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from eventcore.decider import Refusal
-
 
 class Value(BaseModel):
     """A frozen piece of an event, a state or a document."""
@@ -25,9 +23,3 @@ LOOKED_UP: Final[Any] = Field(exclude=True)
 def civil_date(now: datetime, zone: str) -> date:
     """The date on the wall at `now` in the programme's zone (IANA name)."""
     return now.astimezone(ZoneInfo(zone)).date()
-
-
-def invalid(*fields: tuple[str, str]) -> Refusal:
-    """A row that cannot be meant: every violated field, and what to do about it."""
-    names = ", ".join(dict.fromkeys(name for name, _ in fields))
-    return Refusal("invalid-argument", f"mend {names} and send the row again", fields)
