@@ -102,7 +102,7 @@ def learner(*marks: Mark, statuses: tuple[StatusChange, ...] = (), **rest: Any) 
         cohort_id="autumn",
         person_id="p1",
         enrolment=enrolment,
-        cohort=CohortRecord(cohort_id="autumn", recorded=THEN, starts_on=STARTS, ends_on=None, changes=sessions()),
+        cohort=CohortRecord(cohort_id="autumn", recorded=THEN, starts_on=STARTS, changes=sessions()),
         programme=ProgrammeRecord(programme=R14, recorded=THEN),
     )
     return replace(facts, **rest)

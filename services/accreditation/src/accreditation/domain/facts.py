@@ -146,7 +146,6 @@ class CohortRecord(Frozen):
     cohort_id: str
     recorded: datetime
     starts_on: date
-    ends_on: date | None
     changes: tuple[SessionChange, ...]
 
     def as_of(self, cut: Cut) -> CohortRecord | None:

@@ -20,7 +20,6 @@ def fold(document: CohortRecord | None, event: Recorded[Any]) -> CohortRecord:
             cohort_id=message.cohort_id,
             recorded=event.recorded,
             starts_on=date.fromisoformat(message.starts_on),
-            ends_on=date.fromisoformat(message.ends_on) if message.ends_on else None,
             changes=tuple(_scheduled(event, session) for session in message.sessions),
         )
     if document is None:
