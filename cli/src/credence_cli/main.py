@@ -44,7 +44,10 @@ app.command()(operations.secrets)
 def main() -> None:
     """The entry point: exit codes are those of `exits.Exit`."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == Exit.INTERRUPTED:  # Typer makes this code of Ctrl-C, and says nothing
+            raise KeyboardInterrupt
+        sys.exit(code)
     except (KeyboardInterrupt, Abort):
         say("Interrupted. What was acknowledged is kept; run it again to go on.")
         sys.exit(int(Exit.INTERRUPTED))
