@@ -105,13 +105,20 @@ async def withdraw_enrolments(
     kernel: Kernel, scope: Scope, wishes: Sequence[WithdrawWish | Refusal]
 ) -> list[Outcome[Enrolment | None]]:
     """The place is given back by the evaluation `places`, which also gives it to the first who waits."""
-    cohorts = await cohorts_of(kernel, [wish.cohort_id for wish in wishes if isinstance(wish, WithdrawWish)])
+    named = [wish for wish in wishes if isinstance(wish, WithdrawWish)]
+    cohorts = await cohorts_of(kernel, [wish.cohort_id for wish in named])
+    # To a learner, a cohort they never asked for looks like one that does not exist.
+    streams = [] if scope.unrestricted else [enrolment_stream(wish.cohort_id, wish.person_id) for wish in named]
+    asked = await kernel.executor.states(ENROLMENT, streams)
+    strangers = {stream for stream, (_, enrolment) in asked.items() if enrolment is None}
 
     def request(wish: WithdrawWish | Refusal) -> Request[EnrolmentCommand] | Refusal:
         if isinstance(wish, Refusal):
             return wish
         cohort = cohorts.get(wish.cohort_id)
         if cohort is None or not scope.sees_person(wish.person_id):
+            return NOT_FOUND
+        if enrolment_stream(wish.cohort_id, wish.person_id) in strangers:
             return NOT_FOUND
         command = Withdraw(
             effective_on=wish.effective_on,
