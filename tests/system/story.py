@@ -36,6 +36,7 @@ class Story:
     provider: str
     began_days_ago: int
     run: str = field(default_factory=suffix)
+    body: str = BODY
     token: str = ""
 
     def id(self, name: str) -> str:
@@ -142,7 +143,7 @@ class Story:
 
     def assesses(self, person: str, component: str, result: work.Result.ValueType, who: Identity | None = None) -> None:
         step = work.RecordAssessment.Assess(result=result)
-        self.records(person, component, who or Identity.of("assessor", bodies=[BODY]), assess=step)
+        self.records(person, component, who or Identity.of("assessor", bodies=[self.body]), assess=step)
 
     def submits(self, person: str, component: str, who: Identity | None = None) -> None:
         step = work.RecordAssessment.Submit()
@@ -151,7 +152,7 @@ class Story:
     def confirms(self, person: str, award: str) -> Any:
         row = awards_pb2.ConfirmAward(cohort_id=self.cohort, person_id=person, award_id=award)
         request = awards_pb2.ConfirmAwardsRequest(rows=[row], token=self.token)
-        return self.asks(request, Identity.of("awarding-body", bodies=[BODY]))
+        return self.asks(request, Identity.of("awarding-body", bodies=[self.body]))
 
     def standing(self, person: str, **cut: Any) -> standings_pb2.Standing:
         """As the learner sees it, resting on what was written last."""

@@ -18,20 +18,19 @@ pytestmark = pytest.mark.servers
 SEMINARS = ("induction", "support-1", "support-2")
 
 
-def mentors_in_standing(platform: Platform, run: str, *names: str) -> tuple[Story, list[str]]:
+def bring_to_standing(platform: Platform, mentors: Sequence[str]) -> Story:
     """Mentors through accreditation, one induction and two support seminars; the story's token names the last fact."""
-    seminars = Story(platform, "r7-mentor-standing", "national-college", began_days_ago=300, run=f"m{run}")
+    seminars = Story(platform, "r7-mentor-standing", "national-college", began_days_ago=300)
     seminars.opens()
-    mentors = [seminars.id(name) for name in names]
     seminars.enrols(*mentors)
     for mentor in mentors:
         seminars.attends(mentor, SEMINARS)
-        seminars.submits(mentor, "accreditation")
+        seminars.submits(mentor, "accreditation", IMPORTER)
         seminars.assesses(mentor, "accreditation", work.RESULT_PASSED, IMPORTER)
     for mentor in mentors:
         seminars.award(mentor, "mentor-standing", pb.AWARD_STATE_CONFIRMED)
     register(seminars, mentors)
-    return seminars, mentors
+    return seminars
 
 
 def register(story: Story, mentors: Sequence[str]) -> None:
@@ -69,7 +68,8 @@ def meets(story: Story, mentee: str, meetings: Sequence[tuple[str, str]], side: 
 
 def test_from_the_mentors_seminars_to_the_mentees_completion(platform: Platform) -> None:
     plus = Story(platform, "r7-mentor-plus", "national-college", began_days_ago=300)
-    seminars, mentors = mentors_in_standing(platform, plus.run, "a", "b", "c")
+    mentors = [plus.id(f"mentor-{letter}") for letter in "abc"]
+    seminars = bring_to_standing(platform, mentors)
     outsider = plus.id("outsider")
     register(seminars, [outsider])
     plus.opens()
