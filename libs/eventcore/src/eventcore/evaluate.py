@@ -64,7 +64,10 @@ PAGE = 1000
 
 @dataclass(frozen=True)
 class Order:
-    """A command an evaluation issues, decided on `expected` of its stream."""
+    """A command an evaluation issues, decided on `expected` of its stream.
+
+    A verdict has at most one for each stream: of two decided on the same version the second would be dropped.
+    """
 
     decider: Decider[Any, Any, Any]
     stream: str
@@ -188,18 +191,8 @@ class Evaluator:
         for decider in {id(o.decider): o.decider for _, o in orders}.values():
             mine = [(t, o) for t, o in orders if o.decider is decider]
             requests = [
-                Request(
-                    o.stream,
-                    self._id(t, o),
-                    o.command,
-                    self._actor,
-                    now,
-                    expected=o.expected,
-                    # One verdict, one look at the facts: its orders to a stream stand or fall together.
-                    chained=i > 0 and mine[i - 1][0] == t and mine[i - 1][1].stream == o.stream,
-                    causation=t,
-                )
-                for i, (t, o) in enumerate(mine)
+                Request(o.stream, self._id(t, o), o.command, self._actor, now, expected=o.expected, causation=t)
+                for t, o in mine
             ]
             outcomes = await self._executor.execute(decider, requests)
             unsettled |= {t for (t, _), out in zip(mine, outcomes, strict=True) if out.status not in SETTLED}

@@ -25,9 +25,7 @@ class Request(Generic[C]):
     """One command for one stream.
 
     `id` is scoped to the stream: the same id again is answered from what is stored. `now` (UTC) is the instant the
-    decision is made at. With `expected`, the command is dropped unless the stream is at that version. `chained`
-    commands go with their predecessor in the batch, of the same stream: `expected` holds for them if it held for it,
-    so that several commands decided on one version can be stored together.
+    decision is made at. With `expected`, the command is dropped unless the stream is at that version.
     """
 
     stream: str
@@ -36,7 +34,6 @@ class Request(Generic[C]):
     actor: str
     now: datetime
     expected: int | None = None
-    chained: bool = False
     correlation: str = ""
     causation: str = ""
     traceparent: str = ""
@@ -150,10 +147,7 @@ class Executor:
         losses: Sequence[int],
     ) -> None:
         """Decides one stream's commands in order, each on the state its predecessors left."""
-        as_expected = False
         for i, request, digest in members:
-            if not (request.chained and as_expected):
-                as_expected = request.expected is None or request.expected == stream.version
             step = stream.steps.get(request.id)
             if step is not None:
                 # After a lost or unanswered write of our own, finding the step is the first answer, not a replay.
@@ -163,7 +157,7 @@ class Executor:
                 stream.answers[i] = Outcome(status, request.stream, step.last, stream.state)
                 continue
             open_slot = unsure.get(i, 0) > stream.stored
-            if not as_expected:
+            if request.expected is not None and request.expected != stream.version:
                 status, decision = Status.DROPPED, None
             else:
                 decision = self._checked(decider, decider.decide(request.command, stream.state, request.now))

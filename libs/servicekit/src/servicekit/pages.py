@@ -10,7 +10,6 @@ from hashlib import sha256
 
 from servicekit.errors import InvalidArgument
 
-PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
 TOKEN_CHARS_MAX = 1_000
 
@@ -29,7 +28,7 @@ class Page:
 
 
 def page(size: int, token: str, *, query: str) -> Page:
-    """The page a request asks for; size 0 means 100, above 1,000 means 1,000.
+    """The page a request asks for; size 0 or above 1,000 means 1,000.
 
     `query` names what is listed with its filters: a token of another query is refused, since its position would
     silently skip items. The token carries no rights; the query applies the caller's scope as ever.
@@ -38,7 +37,7 @@ def page(size: int, token: str, *, query: str) -> Page:
     digest = sha256(query.encode()).hexdigest()[:16]
     if size < 0:
         raise InvalidArgument([("page_size", "must not be negative")])
-    size = min(size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    size = min(size or PAGE_SIZE_MAX, PAGE_SIZE_MAX)
     if not token:
         return Page(size, None, digest)
     try:

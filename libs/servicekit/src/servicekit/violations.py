@@ -10,10 +10,12 @@ from decimal import Decimal, InvalidOperation
 from servicekit.errors import InvalidArgument
 
 ID_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-ID_CHARS_MAX = 64
+# Ids are joined into stream names and targets; two of them and the joint stay within 64 characters.
+ID_CHARS_MAX = 30
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # ASCII digits only: \d alone also takes the digits of every other script, and Decimal would read them.
+_COMMAND_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -36,11 +38,18 @@ class Violations:
         self.items.append((field, description))
 
     def id(self, field: str, value: str, *, optional: bool = False) -> str | None:
-        """A Credence id: words of a-z and 0-9 joined by single hyphens, at most 64 characters."""
+        """A Credence id: words of a-z and 0-9 joined by single hyphens, at most 30 characters."""
         if self._absent(field, value, optional):
             return None
         if len(value) > ID_CHARS_MAX or not _ID.fullmatch(value):
             self.add(field, f"must be words of a-z and 0-9 joined by hyphens, at most {ID_CHARS_MAX} characters")
+            return None
+        return value
+
+    def command_id(self, value: str) -> str | None:
+        """A client's own id for a command, or none."""
+        if value and not _COMMAND_ID.fullmatch(value):
+            self.add("command_id", "must be empty, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
             return None
         return value
 

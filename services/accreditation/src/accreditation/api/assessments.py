@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from accreditation.api.rows import check_names, mark, reason_code, short_id
+from accreditation.api.rows import check_names, mark, reason_code
 from accreditation.application.assessments import (
     Assess,
     CarryOver,
@@ -110,7 +110,7 @@ def _step(found: Violations, row: pb.RecordAssessment) -> Step | None:
             result = _result(found, "carry_over.result", over.result)
             given = mark(found, "carry_over.mark", over.mark)
             on = found.date("carry_over.carried_on", over.carried_on, optional=True)
-            earlier = short_id(found, "carry_over.from_cohort_id", over.from_cohort_id, optional=True)
+            earlier = found.id("carry_over.from_cohort_id", over.from_cohort_id, optional=True)
             return CarryOver(result, given, on, earlier) if result is not None else None
         case "revise":
             result = _result(found, "revise.result", row.revise.result)

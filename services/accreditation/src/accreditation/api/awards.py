@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import grpc
 
-from accreditation.api.rows import check_names, reason_code, short_id
+from accreditation.api.rows import check_names, reason_code
 from accreditation.api.standings import STATES
 from accreditation.application.awards import ConfirmWish, ReviewWish, confirm_awards, decide_reviews
 from accreditation.application.publishing import KINDS, credit_message
@@ -22,7 +22,7 @@ from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.kernel import Kernel, answer, malformed
-from servicekit.pages import PAGE_SIZE_MAX, page
+from servicekit.pages import page
 from servicekit.violations import Violations
 
 _DECISIONS: dict[int, Literal["upheld", "revoked"]] = {
@@ -55,14 +55,14 @@ class AwardApi(awards_pb2_grpc.AwardServiceServicer):
         self, request: pb.ListAwardsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListAwardsResponse:
         found = Violations()
-        short_id(found, "person_id", request.person_id, optional=True)
-        short_id(found, "cohort_id", request.cohort_id, optional=True)
+        found.id("person_id", request.person_id, optional=True)
+        found.id("cohort_id", request.cohort_id, optional=True)
         state = _STATES.get(request.state)
         if request.state and state is None:
             found.add("state", "must be a state that the ledger holds: provisional, confirmed, under review, revoked")
         found.raise_if_any()
         wanted = page(
-            request.page_size or PAGE_SIZE_MAX,
+            request.page_size,
             request.page_token,
             query=f"awards/{request.person_id}/{request.cohort_id}/{request.state}",
         )
@@ -90,7 +90,7 @@ def _confirm_wish(row: pb.ConfirmAward) -> ConfirmWish | Refusal:
 def _review_wish(row: pb.DecideReview) -> ReviewWish | Refusal:
     found = Violations()
     check_names(found, row.command_id, cohort_id=row.cohort_id, person_id=row.person_id, award_id=row.award_id)
-    short_id(found, "review_id", row.review_id)
+    found.id("review_id", row.review_id)
     decision = found.enum("decision", row.decision, _DECISIONS)
     code = reason_code(found, "reason_code", row.reason_code)
     decided_on = found.date("decided_on", row.decided_on, optional=True)

@@ -5,25 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 from accreditation.domain.limits import MARK_MAX, MARK_PLACES_MAX, REASON_CODE_CHARS_MAX
-from catalogue.ids import ID_MAX_LENGTH
-from servicekit.kernel import COMMAND_ID
 from servicekit.violations import Violations
 
 
 def check_names(found: Violations, command_id: str, **ids: str) -> None:
     """The command id, when there is one, and ids that must be stated."""
-    if command_id and not COMMAND_ID.fullmatch(command_id):
-        found.add("command_id", "must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -")
+    found.command_id(command_id)
     for field, value in ids.items():
-        short_id(found, field, value)
-
-
-def short_id(found: Violations, field: str, value: str, *, optional: bool = False) -> str | None:
-    """An id that others are joined with, so it is shorter than any stream's."""
-    if len(value) > ID_MAX_LENGTH:
-        found.add(field, f"must be at most {ID_MAX_LENGTH} characters")
-        return None
-    return found.id(field, value, optional=optional)
+        found.id(field, value)
 
 
 def reason_code(found: Violations, field: str, value: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from accreditation.api.rows import check_names, short_id
+from accreditation.api.rows import check_names
 from accreditation.application.publishing import KINDS, credit_message
 from accreditation.domain.facts import Cut
 from accreditation.domain.rules import Explanation
@@ -21,7 +21,7 @@ from credence.accreditation.v1 import standings_pb2_grpc
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
 from servicekit.kernel import Kernel
-from servicekit.pages import PAGE_SIZE_MAX, page
+from servicekit.pages import page
 from servicekit.violations import Violations
 
 STATES: dict[StandingState, pb.AwardState.ValueType] = {
@@ -65,13 +65,13 @@ class StandingApi(standings_pb2_grpc.StandingServiceServicer):
         self, request: pb.ListStandingsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListStandingsResponse:
         found = Violations()
-        short_id(found, "cohort_id", request.cohort_id, optional=True)
-        short_id(found, "person_id", request.person_id, optional=True)
+        found.id("cohort_id", request.cohort_id, optional=True)
+        found.id("person_id", request.person_id, optional=True)
         if not request.cohort_id and not request.person_id:
             found.add("cohort_id", "is missing: name a cohort, a person, or both")
         found.raise_if_any()
         wanted = page(
-            request.page_size or PAGE_SIZE_MAX,
+            request.page_size,
             request.page_token,
             query=f"standings/{request.cohort_id}/{request.person_id}",
         )

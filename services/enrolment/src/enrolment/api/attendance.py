@@ -53,10 +53,10 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
         scope = current_scope()
         provider_id = _one_provider(scope, request.provider_id)
         found = Violations()
-        checks.short_id(found, "cohort_id", request.cohort_id)
+        found.id("cohort_id", request.cohort_id)
         if checks.count(found, "session_ids", len(request.session_ids), SESSIONS_MAX):
             for i, session_id in enumerate(request.session_ids):
-                checks.short_id(found, f"session_ids[{i}]", session_id)
+                found.id(f"session_ids[{i}]", session_id)
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[COHORTS, ENROLMENTS])
         lines = await template(
@@ -78,8 +78,8 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
         scope = current_scope()
         provider_id = _provider(scope, request.provider_id)
         found = Violations()
-        checks.short_id(found, "cohort_id", request.cohort_id)
-        checks.short_id(found, "session_id", request.session_id, optional=True)
+        found.id("cohort_id", request.cohort_id)
+        found.id("session_id", request.session_id, optional=True)
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[COHORTS, ENROLMENTS])
         entries = await register(
@@ -102,7 +102,7 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
             _provider(scope, request.provider_id) if request.cohort_id else _one_provider(scope, request.provider_id)
         )
         found = Violations()
-        checks.short_id(found, "cohort_id", request.cohort_id, optional=True)
+        found.id("cohort_id", request.cohort_id, optional=True)
         until = found.date("until", request.until, optional=True)
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[COHORTS, ENROLMENTS])
@@ -146,13 +146,13 @@ def _provider(scope: Scope, named: str) -> str:
 
 def _row(row: attendance_pb2.AttendanceRow) -> RegisterRow | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "cohort_id", row.cohort_id)
-    checks.short_id(found, "person_id", row.person_id, optional=True)
+    found.command_id(row.command_id)
+    found.id("cohort_id", row.cohort_id)
+    found.id("person_id", row.person_id, optional=True)
     found.text("learner_reference", row.learner_reference, REFERENCE_CHARS_MAX, optional=True)
     if bool(row.person_id) == bool(row.learner_reference.strip()):
         found.add("person_id", "name the learner by either person_id or learner_reference")
-    checks.short_id(found, "session_id", row.session_id, optional=True)
+    found.id("session_id", row.session_id, optional=True)
     if bool(row.session_id) == row.HasField("unscheduled"):
         found.add("session_id", "name the unit by either session_id or unscheduled")
     record = _unscheduled(found, row.unscheduled) if row.HasField("unscheduled") else None
@@ -183,14 +183,14 @@ def _row(row: attendance_pb2.AttendanceRow) -> RegisterRow | Refusal:
 
 def _unscheduled(found: Violations, row: attendance_pb2.UnscheduledUnit) -> Unscheduled:
     """The record; of no use when it added a violation."""
-    checks.short_id(found, "unscheduled.unit_kind", row.unit_kind)
-    checks.short_id(found, "unscheduled.record_id", row.record_id)
+    found.id("unscheduled.unit_kind", row.unit_kind)
+    found.id("unscheduled.record_id", row.record_id)
     on = found.date("unscheduled.on", row.on)
     found.integer("unscheduled.minutes", row.minutes, minimum=0, maximum=MINUTES_MAX)
     if checks.count(found, "unscheduled.attributes", len(row.attributes), ATTRIBUTES_MAX):
         for name, value in sorted(row.attributes.items()):
-            checks.short_id(found, "unscheduled.attributes", name)
-            checks.short_id(found, f"unscheduled.attributes.{name}", value)
+            found.id("unscheduled.attributes", name)
+            found.id(f"unscheduled.attributes.{name}", value)
     return Unscheduled(
         unit_kind=row.unit_kind,
         record_id=row.record_id,

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import re
 
-from enrolment.domain.limits import SHORT_ID_CHARS_MAX
-from servicekit.kernel import COMMAND_ID
 from servicekit.violations import Violations
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-
-
-def command_id(found: Violations, value: str) -> None:
-    if value and not COMMAND_ID.fullmatch(value):
-        found.add("command_id", "must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -, or empty")
-
-
-def short_id(found: Violations, field: str, value: str, *, optional: bool = False) -> None:
-    """An id that is joined with another one into a stream's name."""
-    if found.id(field, value, optional=optional) is not None and len(value) > SHORT_ID_CHARS_MAX:
-        found.add(field, f"must be at most {SHORT_ID_CHARS_MAX} characters")
 
 
 def clock(found: Violations, field: str, value: str) -> None:

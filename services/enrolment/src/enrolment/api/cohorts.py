@@ -61,7 +61,7 @@ class CohortApi(cohorts_pb2_grpc.CohortServiceServicer):
         self, request: cohorts_pb2.GetCohortRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> cohorts_pb2.Cohort:
         found = Violations()
-        checks.short_id(found, "cohort_id", request.cohort_id)
+        found.id("cohort_id", request.cohort_id)
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[COHORTS, ENROLMENTS])
         entry = await find_cohort(self._kernel.reader, current_scope(), request.cohort_id)
@@ -72,9 +72,9 @@ class CohortApi(cohorts_pb2_grpc.CohortServiceServicer):
 
 def _opening(row: cohorts_pb2.OpenCohort) -> OpenWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "cohort_id", row.cohort_id)
-    checks.short_id(found, "programme_id", row.programme_id)
+    found.command_id(row.command_id)
+    found.id("cohort_id", row.cohort_id)
+    found.id("programme_id", row.programme_id)
     found.integer("programme_version", row.programme_version, minimum=1, maximum=VERSION_MAX)
     starts_on = found.date("starts_on", row.starts_on)
     ends_on = found.date("ends_on", row.ends_on, optional=True)
@@ -105,17 +105,17 @@ def _opening(row: cohorts_pb2.OpenCohort) -> OpenWish | Refusal:
 
 def _scheduling(row: cohorts_pb2.ScheduleSession) -> ScheduleWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "cohort_id", row.cohort_id)
+    found.command_id(row.command_id)
+    found.id("cohort_id", row.cohort_id)
     session = _session(found, "session", row.session)
     return malformed(found) if session is None or found else ScheduleWish(row.command_id, row.cohort_id, session)
 
 
 def _cancelling(row: cohorts_pb2.CancelSession) -> CancelWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "cohort_id", row.cohort_id)
-    checks.short_id(found, "session_id", row.session_id)
+    found.command_id(row.command_id)
+    found.id("cohort_id", row.cohort_id)
+    found.id("session_id", row.session_id)
     found.id("reason_code", row.reason_code)
     return malformed(found) if found else CancelWish(row.command_id, row.cohort_id, row.session_id, row.reason_code)
 
@@ -123,7 +123,7 @@ def _cancelling(row: cohorts_pb2.CancelSession) -> CancelWish | Refusal:
 def _session(found: Violations, path: str, row: cohorts_pb2.Session) -> Session | None:
     """The session at `path`; None when something is wrong with it. Its provider may still be empty."""
     before = len(found.items)
-    checks.short_id(found, f"{path}.session_id", row.session_id)
+    found.id(f"{path}.session_id", row.session_id)
     found.text(f"{path}.title", row.title, NAME_CHARS_MAX)
     found.id(f"{path}.unit_kind", row.unit_kind)
     found.id(f"{path}.event_id", row.event_id, optional=True)

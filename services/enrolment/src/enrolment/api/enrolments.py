@@ -20,7 +20,7 @@ from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
 from servicekit.kernel import Kernel, answer, in_time, malformed
-from servicekit.pages import PAGE_SIZE_MAX, page
+from servicekit.pages import page
 from servicekit.violations import Violations
 
 _STATUSES: dict[Status, enrolments_pb2.EnrolmentStatus.ValueType] = {
@@ -52,8 +52,8 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
         self, request: enrolments_pb2.GetEnrolmentRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> enrolments_pb2.Enrolment:
         found = Violations()
-        checks.short_id(found, "cohort_id", request.cohort_id)
-        checks.short_id(found, "person_id", request.person_id)
+        found.id("cohort_id", request.cohort_id)
+        found.id("person_id", request.person_id)
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[ENROLMENTS])
         entry = await self._entry(request)
@@ -73,13 +73,13 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
         self, request: enrolments_pb2.ListEnrolmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> enrolments_pb2.ListEnrolmentsResponse:
         found = Violations()
-        checks.short_id(found, "cohort_id", request.cohort_id, optional=True)
-        checks.short_id(found, "person_id", request.person_id, optional=True)
+        found.id("cohort_id", request.cohort_id, optional=True)
+        found.id("person_id", request.person_id, optional=True)
         if not (request.cohort_id or request.person_id):
             found.add("cohort_id", "is missing, and so is person_id: name one of the two, or both")
         found.raise_if_any()
         wanted = page(
-            request.page_size or PAGE_SIZE_MAX,
+            request.page_size,
             request.page_token,
             query=f"enrolments/{request.cohort_id}/{request.person_id}",
         )
@@ -110,9 +110,9 @@ def _decided(entry: EnrolmentEntry) -> bool:
 
 def _request(row: enrolments_pb2.RequestEnrolment) -> RequestWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "cohort_id", row.cohort_id)
-    checks.short_id(found, "person_id", row.person_id)
+    found.command_id(row.command_id)
+    found.id("cohort_id", row.cohort_id)
+    found.id("person_id", row.person_id)
     found.id("employer_id", row.employer_id, optional=True)
     effective_on = found.date("effective_on", row.effective_on, optional=True)
     if checks.count(found, "references", len(row.references), REFERENCES_MAX):
@@ -130,9 +130,9 @@ def _request(row: enrolments_pb2.RequestEnrolment) -> RequestWish | Refusal:
 
 def _withdrawal(row: enrolments_pb2.WithdrawEnrolment) -> WithdrawWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "cohort_id", row.cohort_id)
-    checks.short_id(found, "person_id", row.person_id)
+    found.command_id(row.command_id)
+    found.id("cohort_id", row.cohort_id)
+    found.id("person_id", row.person_id)
     effective_on = found.date("effective_on", row.effective_on, optional=True)
     found.id("reason_code", row.reason_code)
     if found:

@@ -8,7 +8,6 @@ import grpc
 
 from credence.common.v1 import outcome_pb2
 from credence.enrolment.v1 import people_pb2, people_pb2_grpc
-from enrolment.api import checks
 from enrolment.application.people import NameWish, RegisterWish, name_people, register_people
 from enrolment.domain.limits import EMAIL_CHARS_MAX, NAME_CHARS_MAX
 from enrolment.views.people import PEOPLE, find_person
@@ -40,7 +39,7 @@ class PeopleApi(people_pb2_grpc.PeopleServiceServicer):
         self, request: people_pb2.GetPersonRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> people_pb2.Person:
         found = Violations()
-        checks.short_id(found, "person_id", request.person_id)
+        found.id("person_id", request.person_id)
         found.raise_if_any()
         await self._kernel.caught_up(request.token, views=[PEOPLE])
         person = await find_person(self._kernel, current_scope(), request.person_id)
@@ -53,8 +52,8 @@ class PeopleApi(people_pb2_grpc.PeopleServiceServicer):
 
 def _registration(row: people_pb2.RegisterPerson) -> RegisterWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "person_id", row.person_id)
+    found.command_id(row.command_id)
+    found.id("person_id", row.person_id)
     found.text("name", row.name, NAME_CHARS_MAX, optional=True)
     email = found.text("email", row.email, EMAIL_CHARS_MAX, optional=True)
     if email is not None and not all(email.strip().rpartition("@")):
@@ -66,7 +65,7 @@ def _registration(row: people_pb2.RegisterPerson) -> RegisterWish | Refusal:
 
 def _naming(row: people_pb2.NamePerson) -> NameWish | Refusal:
     found = Violations()
-    checks.command_id(found, row.command_id)
-    checks.short_id(found, "person_id", row.person_id)
+    found.command_id(row.command_id)
+    found.id("person_id", row.person_id)
     found.text("name", row.name, NAME_CHARS_MAX)
     return malformed(found) if found else NameWish(row.command_id, row.person_id, row.name.strip())

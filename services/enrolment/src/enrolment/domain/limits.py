@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-SHORT_ID_CHARS_MAX: Final = 30  # cohort, person, session and record ids: two of them joined still fit a stream's name
 NAME_CHARS_MAX: Final = 200
 EMAIL_CHARS_MAX: Final = 254  # RFC 5321
 REFERENCE_CHARS_MAX: Final = 100

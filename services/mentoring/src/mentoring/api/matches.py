@@ -71,14 +71,15 @@ class MatchApi(matches_pb2_grpc.MatchServiceServicer):
         return _match(*match)
 
 
-def _names(found: Violations, cohort_id: str, person_id: str) -> None:
+def _names(found: Violations, cohort_id: str, person_id: str, command_id: str = "") -> None:
+    found.command_id(command_id)
     found.id("cohort_id", cohort_id)
     found.id("person_id", person_id)
 
 
 def _offer(row: matches_pb2.OfferShortlist) -> OfferWish | Refusal:
     found = Violations()
-    _names(found, row.cohort_id, row.person_id)
+    _names(found, row.cohort_id, row.person_id, row.command_id)
     if len(row.mentor_ids) > MENTORS_MAX:
         found.add("mentor_ids", f"names {len(row.mentor_ids)} mentors; at most {MENTORS_MAX} are read")
     else:
@@ -91,7 +92,7 @@ def _offer(row: matches_pb2.OfferShortlist) -> OfferWish | Refusal:
 
 def _choice(row: matches_pb2.ChooseMentor) -> ChooseWish | Refusal:
     found = Violations()
-    _names(found, row.cohort_id, row.person_id)
+    _names(found, row.cohort_id, row.person_id, row.command_id)
     found.id("mentor_id", row.mentor_id)
     matched_on = found.date("matched_on", row.matched_on, optional=True)
     if found:
@@ -101,7 +102,7 @@ def _choice(row: matches_pb2.ChooseMentor) -> ChooseWish | Refusal:
 
 def _meeting_wish(row: matches_pb2.ConfirmMeeting) -> MeetingWish | Refusal:
     found = Violations()
-    _names(found, row.cohort_id, row.person_id)
+    _names(found, row.cohort_id, row.person_id, row.command_id)
     found.id("meeting_id", row.meeting_id)
     on = found.date("on", row.on)
     side = found.enum("side", row.side, _SIDES)

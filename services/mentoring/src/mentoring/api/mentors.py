@@ -58,6 +58,7 @@ class MentorApi(mentors_pb2_grpc.MentorServiceServicer):
 
 def _wish(row: mentors_pb2.RegisterMentor) -> MentorWish | Refusal:
     found = Violations()
+    found.command_id(row.command_id)
     found.id("person_id", row.person_id)
     found.one_of("background", row.background, BACKGROUNDS)
     found.one_of("sector", row.sector, SECTORS)
