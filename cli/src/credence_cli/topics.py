@@ -2,7 +2,12 @@
 
 Through kafka-python's admin client, whose results are plain dictionaries and whose errors often come back per topic
 instead of being raised: this module checks each and turns them into typed values and one-sentence errors.
+
+kafka-python is imported where it is used: it takes as long as all the rest of the command, and most commands never
+speak to Kafka.
 """
+
+from __future__ import annotations
 
 import socket
 import time
@@ -10,13 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from kafka import TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from kafka import TopicPartition
+    from kafka.admin import KafkaAdminClient
 
 _BOOTSTRAP_SECONDS = 10.0
 _MIN_INSYNC = "min.insync.replicas"
@@ -176,6 +182,8 @@ def lag(bootstrap: str, groups: Sequence[str] | None = None) -> tuple[GroupLag, 
     A topic counts as read when the group has committed an offset in it or a member is assigned to it. Each such topic
     is shown whole: a partition without a commit would otherwise be missing from the sum unnoticed.
     """
+    from kafka.admin import OffsetSpec
+
     with _admin(bootstrap, _BOOTSTRAP_SECONDS) as admin:
         names = sorted(set(groups)) if groups is not None else _consumer_groups(admin)
         if not names:
@@ -203,6 +211,9 @@ def lag(bootstrap: str, groups: Sequence[str] | None = None) -> tuple[GroupLag, 
 
 @contextmanager
 def _admin(bootstrap: str, wait_seconds: float) -> Iterator[KafkaAdminClient]:
+    from kafka.admin import KafkaAdminClient
+    from kafka.errors import KafkaError
+
     deadline = time.monotonic() + wait_seconds
     # The client logs every refused connection; knock first, so that waiting for a starting broker is quiet.
     while not _accepts(bootstrap):
@@ -256,6 +267,8 @@ def _creation(topic: DeclaredTopic) -> dict[str, Any]:
 
 
 def _check_created(answer: Mapping[str, Any]) -> None:
+    from kafka.errors import TopicAlreadyExistsError
+
     refused = [
         f"{topic['name']}: {topic['error_message'] or topic['error_code']}"
         for topic in answer["topics"]
@@ -306,6 +319,8 @@ def _described(admin: KafkaAdminClient, names: list[str] | None) -> dict[str, De
 
 
 def _configs(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
@@ -326,6 +341,8 @@ def _topics_read(group: Mapping[str, Any], committed: Mapping[TopicPartition, An
 
 
 def _partitions(admin: KafkaAdminClient, topics: list[str]) -> list[TopicPartition]:
+    from kafka import TopicPartition
+
     if not topics:
         return []
     return [
