@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import traceback
 from collections.abc import Coroutine
 from typing import Annotated, Any, NoReturn
 
@@ -11,7 +13,7 @@ from rich.markup import escape
 
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.exits import CommandFailed, Exit
-from credence_cli.output import err
+from credence_cli.output import OutputClosed, err
 from credence_cli.topics import TopicsError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -23,7 +25,7 @@ def run(work: Coroutine[Any, Any, Exit | None]) -> NoReturn:
 
 
 def fail(error: Exception) -> int:
-    """Prints what went wrong and gives the exit code. Anything unforeseen is raised again: a defect wants its trace."""
+    """Prints what went wrong and gives the exit code. Anything unforeseen is a defect, and wants its trace."""
     match error:
         case CommandFailed():
             err.print(f"[red]{escape(str(error))}[/]")
@@ -33,8 +35,12 @@ def fail(error: Exception) -> int:
         case EmbeddedError() | TopicsError():
             err.print(f"[red]{escape(str(error))}[/]")
             return int(Exit.UNAVAILABLE)
-        case OSError(errno=28):
+        case OutputClosed():
+            return int(Exit.OUTPUT_CLOSED)
+        case OSError(errno=errno.ENOSPC):
             err.print("[red]The disk is full: free some space and run it again; what was acknowledged is kept.[/]")
             return int(Exit.UNAVAILABLE)
         case _:
-            raise error
+            # Python itself would end with exit code 1, which says that rows were refused.
+            traceback.print_exception(error)
+            return int(Exit.FAILED)

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 6  # a server is away, or did not answer in time: run it again
     FAILED = 7  # a defect: the message has a reference for the log
     INTERRUPTED = 130  # Ctrl-C
+    OUTPUT_CLOSED = 141  # whoever read the output has stopped, as with `| head`; the shells' own number for it
 
 
 class CommandFailed(Exception):

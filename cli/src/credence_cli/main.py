@@ -11,13 +11,13 @@ from credence_cli.command import fail
 from credence_cli.commands import assessments, attendance, catalogue, enrolments, imports, mentor, operations, standing
 from credence_cli.commands.demo import demo
 from credence_cli.exits import Exit
-from credence_cli.output import say
+from credence_cli.output import give_up_output, say
 
 app = typer.Typer(
     name="credence",
     help="Credence from the command line: for partners, admissions, assessors, learners and operators.",
     epilog="Exit codes: 0 done, 1 some rows refused, 2 wrong usage or file, 3 not found, 4 refused, 5 not allowed, "
-    "6 a server is away or slow (run it again), 7 a defect, 130 interrupted.",
+    "6 a server is away or slow (run it again), 7 a defect, 130 interrupted, 141 nobody reads the output any more.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,8 +56,10 @@ def main() -> None:
         message = str(usage)
         getattr(usage, "show", lambda: say(message))()
         sys.exit(int(Exit.USAGE))
-    except Exception as error:  # noqa: BLE001 (`fail` raises again what it does not know)
-        sys.exit(fail(error))
+    except Exception as error:  # noqa: BLE001 (`fail` shows the trace of what it does not know)
+        code = fail(error)
+        give_up_output()
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Progress and messages go to standard error, so that a pipe gets the answer only.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,7 +19,19 @@ from rich.table import Table
 
 # A pipe or a file has no width of its own: wide enough that nothing is cut.
 _PIPE_COLUMNS = 200
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+
+
+class OutputClosed(Exception):
+    """Whoever read standard output has stopped (`| head`). Typer and Rich would end the process with exit code 1,
+    which says with us that rows were refused."""
+
+
+class _Printer(Console):
+    def on_broken_pipe(self) -> None:
+        raise OutputClosed
+
+
+out = _Printer(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -36,10 +49,27 @@ def plain(value: Any) -> Any:
 def show(data: Any, as_json: bool, render: Callable[[], None]) -> None:
     """Prints `data` as JSON, or calls `render`."""
     if as_json:
-        json.dump(plain(data), sys.stdout, indent=2, ensure_ascii=False, default=str)
-        sys.stdout.write("\n")
+        write(json.dumps(plain(data), indent=2, ensure_ascii=False, default=str) + "\n")
     else:
         render()
+
+
+def write(text: str) -> None:
+    """Exactly this, to standard output. A full disk behind it is told now, not at the interpreter's end."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def give_up_output() -> None:
+    """What standard output has not taken yet is let go: the interpreter's end would try once more, complain, and
+    change the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -1,7 +1,7 @@
-"""A partner's register as a file: messy CSV in, rows for the contract out, every fault with its line.
+"""A partner's register: lines of a spreadsheet in, rows for the contract out, every fault with its line.
 
-What spreadsheets do to a CSV is read without complaint: byte-order marks, semicolons or tabs, quotes, blank lines,
-Windows-1252, words and letters for states, British dates. What is not understood is refused by line, alone.
+Words and letters for states, British dates, numbers like 90.0 and columns under other names are understood. What is
+not is refused by line, alone.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from credence.enrolment.v1 import attendance_pb2 as pb
+from credence_cli.spreadsheet import Line, SheetUnreadable, quoted, read_lines, shown
 
 COLUMNS = (
     "cohort",
@@ -31,8 +33,9 @@ COLUMNS = (
     "current",
     "current_version",
 )
-BYTES_MAX = 32 * 1024 * 1024
-LINES_MAX = 200_000
+# A thousand rows of the longest cells still fit into one message of 4 MiB, so that no line can spoil its batch.
+CELL_CHARS_MAX = 100
+ATTRIBUTES_CHARS_MAX = 300
 
 # Column names as partners write them, without case, spaces and punctuation.
 _ALIASES = {
@@ -48,10 +51,11 @@ _ALIASES = {
     "unit": "unit", "unitkind": "unit",
     "record": "record", "recordid": "record",
     "on": "on", "date": "on",
+    "scheduledminutes": "scheduled_minutes",
     "attributes": "attributes",
 }  # fmt: skip
-# Of the template, for the eye only; and the length of a unit that the row creates.
-_SHOWN = {"sessiontitle", "scheduledminutes", "current", "currentversion", "name"}
+# In the template for the eye only.
+_FOR_THE_EYE = {"sessiontitle", "current", "currentversion", "name"}
 _STATES = {
     "present": pb.ATTENDANCE_STATE_PRESENT, "p": pb.ATTENDANCE_STATE_PRESENT, "yes": pb.ATTENDANCE_STATE_PRESENT,
     "y": pb.ATTENDANCE_STATE_PRESENT, "attended": pb.ATTENDANCE_STATE_PRESENT, "1": pb.ATTENDANCE_STATE_PRESENT,
@@ -71,10 +75,6 @@ STATE_WORDS = {
 _DATES = ("%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%d %B %Y")
 _UINT64_MAX = 2**64 - 1
 _UINT32_MAX = 2**32 - 1
-
-
-class RegisterUnreadable(ValueError):
-    """The file as a whole is no register; the message says what to mend."""
 
 
 @dataclass(frozen=True)
@@ -97,39 +97,21 @@ class Register:
 
 
 def read_register(content: bytes) -> Register:
-    """Reads a register. Raises RegisterUnreadable for a file that is none; a bad line spoils itself only."""
-    if len(content) > BYTES_MAX:
-        raise RegisterUnreadable(f"the file has {len(content)} bytes; at most {BYTES_MAX} are read: split it")
-    lines = list(_lines(_text(content)))
+    """Reads a register. Raises SheetUnreadable for a file that is none; a bad line spoils itself only."""
+    lines = read_lines(content)
     if not lines:
-        raise RegisterUnreadable("the file is empty: get one to fill in with `credence attendance template`")
-    header = [_squeeze(name) for name in lines[0][1]]
-    columns = [_ALIASES.get(name) for name in header]
-    known = [c for c in columns if c is not None]
-    if twice := sorted({c for c in known if known.count(c) > 1}):
-        raise RegisterUnreadable(f"two columns mean {', '.join(twice)}: leave one of them")
-    missing = [c for c in ("cohort", "state") if c not in known]
-    if not {"person", "reference"} & set(known):
-        missing.append("person or reference")
-    if not ({"session"} & set(known) or {"unit", "record"} <= set(known)):
-        missing.append("session (or unit and record)")
-    if missing:
-        raise RegisterUnreadable(
-            f"the first line must name the columns; missing: {', '.join(missing)}. "
-            "Get a register to fill in with `credence attendance template`"
-        )
-    rows, blank = list[RegisterRow](), 0
-    for line, cells in lines[1:]:
-        row = _row(line, columns, cells)
-        if row is None:
-            blank += 1
-        else:
-            rows.append(row)
+        raise SheetUnreadable("the file is empty: get one to fill in with `credence attendance template`")
+    header, *body = lines
+    names = [_squeezed(cell) for cell in header.cells]
+    columns = [_ALIASES.get(name) for name in names]
+    _check_columns(columns)
+    read = [_row(columns, line) for line in body]
+    rows = tuple(row for row in read if row is not None)
     ignored = tuple(
-        name.strip() for name, squeezed in zip(lines[0][1], header, strict=True)
-        if squeezed not in _ALIASES and squeezed not in _SHOWN and squeezed
+        shown(cell) for cell, name in zip(header.cells, names, strict=True)
+        if cell and name not in _ALIASES and name not in _FOR_THE_EYE
     )  # fmt: skip
-    return Register(tuple(rows), blank, ignored)
+    return Register(rows, len(read) - len(rows), ignored)
 
 
 def write_template(rows: Iterable[pb.TemplateRow]) -> str:
@@ -140,7 +122,7 @@ def write_template(rows: Iterable[pb.TemplateRow]) -> str:
     for row in rows:
         current = row.current if row.HasField("current") else None
         writer.writerow(
-            _harmless(cell)
+            quoted(cell)
             for cell in (
                 row.cohort_id, row.session_id, row.session_title, row.on, row.minutes, row.person_id,
                 row.learner_reference, "", "", "", "", "",
@@ -158,121 +140,119 @@ def value_words(value: pb.AttendanceValue) -> str:
     return words + (f" ({value.excuse_code})" if value.excuse_code else "")
 
 
-def _harmless(cell: object) -> str:
-    """A text that a spreadsheet would run as a formula is quoted as text (CSV injection)."""
-    text = str(cell)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
-
-
-def _text(content: bytes) -> str:
-    encodings = ["utf-16"] if content.startswith((b"\xff\xfe", b"\xfe\xff")) else ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise RegisterUnreadable("the file is neither UTF-8 nor Windows-1252 text: save it as CSV (UTF-8)")
-
-
-def _lines(text: str) -> Iterable[tuple[int, list[str]]]:
-    """(line number, cells) of every line that is not blank."""
-    if "\0" in text:
-        raise RegisterUnreadable("the file holds binary data: save the sheet as CSV, not as a workbook")
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        for cells in reader:
-            if reader.line_num > LINES_MAX:
-                raise RegisterUnreadable(f"the file has more than {LINES_MAX} lines: split it")
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise RegisterUnreadable(f"line {reader.line_num} is no CSV: {error}") from error
-
-
-def _squeeze(name: str) -> str:
+def _squeezed(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def _check_columns(columns: Sequence[str | None]) -> None:
+    known = Counter(column for column in columns if column)
+    if twice := sorted(column for column, times in known.items() if times > 1):
+        raise SheetUnreadable(f"two columns mean {', '.join(twice)}: leave one of them")
+    missing = [column for column in ("cohort", "state") if column not in known]
+    if not ("person" in known or "reference" in known):
+        missing.append("person or reference")
+    if not ("session" in known or {"unit", "record"} <= known.keys()):
+        missing.append("session (or unit and record)")
+    if missing:
+        raise SheetUnreadable(
+            f"the first line must name the columns; missing: {', '.join(missing)}. "
+            "Get a register to fill in with `credence attendance template`"
+        )
+
+
+def _row(columns: Sequence[str | None], line: Line) -> RegisterRow | None:
+    """None for a line that marks nobody."""
+    if any(line.cells[len(columns) :]):
+        fault = ("line", "has more cells than there are columns")
+        return RegisterRow(line.number, f"line {line.number}", None, (fault,))
+    cells = _Cells({column: cell for column, cell in zip(columns, line.cells, strict=False) if column})
+    if not cells.text("state") and not cells.text("replaces"):
+        return None
+    row = cells.row()
+    label = f"line {line.number}: {cells.label()}"
+    return RegisterRow(line.number, label, None if cells.faults else row, tuple(cells.faults))
+
+
 @dataclass
-class _Line:
-    cells: Mapping[str, str]
+class _Cells:
+    """One line's cells by what their columns mean. Reading one that cannot be understood notes the fault."""
+
+    named: Mapping[str, str]
     faults: list[tuple[str, str]] = field(default_factory=list)
 
-    def get(self, column: str) -> str:
-        # What `_harmless` wrote comes back as it was.
-        return self.cells.get(column, "").removeprefix("'")
+    def row(self) -> pb.AttendanceRow:
+        """The line as the contract has it; of no use if there are faults."""
+        self._check_lengths()
+        row = pb.AttendanceRow(
+            cohort_id=self.id("cohort"),
+            person_id=self.id("person"),
+            learner_reference="" if self.text("person") else self.text("reference"),
+            session_id=self.id("session"),
+            value=pb.AttendanceValue(
+                state=self.state(), minutes=self.whole("minutes", _UINT32_MAX), excuse_code=self.id("excuse")
+            ),
+            replaces=self.whole("replaces", _UINT64_MAX),
+            reason_code=self.id("reason"),
+        )
+        if self.text("unit"):
+            row.unscheduled.unit_kind = self.id("unit")
+            row.unscheduled.record_id = self.id("record")
+            row.unscheduled.on = self.day("on")
+            row.unscheduled.minutes = self.whole("scheduled_minutes", _UINT32_MAX)
+            row.unscheduled.attributes.update(self.attributes())
+        return row
+
+    def label(self) -> str:
+        """ "s1 sample-1 present": what, who, and what was said of them."""
+        who = self.text("person") or self.text("reference") or "nobody"
+        what = self.text("session") or f"{self.text('unit')} {self.text('record')}".strip() or "no session"
+        return " ".join(shown(part) for part in (what, who, self.text("state")) if part)
+
+    def text(self, column: str) -> str:
+        return self.named.get(column, "")
 
     def id(self, column: str) -> str:
-        return self.get(column).lower()
+        return self.text(column).lower()
 
-    def whole(self, column: str, maximum: int) -> int:
-        text = self.get(column)
+    def whole(self, column: str, most: int) -> int:
+        text = self.text(column)
         if not text:
             return 0
         # Spreadsheets write 90 as 90.0.
         digits = re.fullmatch(r"(\d{1,20})(\.0+)?", text, re.ASCII)
-        if digits is None or int(digits[1]) > maximum:
-            self.faults.append((column, f"{text[:20]!r} is not a whole number"))
+        if digits is None or int(digits[1]) > most:
+            self.faults.append((column, f"'{shown(text)}' is not a whole number from 0 to {most}"))
             return 0
         return int(digits[1])
 
     def day(self, column: str) -> str:
-        text = self.get(column)
+        text = self.text(column)
         for pattern in _DATES if text else ():
             try:
                 return datetime.strptime(text, pattern).date().isoformat()  # noqa: DTZ007 (a civil date)
             except ValueError:
                 continue
         if text:
-            self.faults.append((column, f"{text[:20]!r} is not a date like {date(2024, 10, 31)}"))
+            self.faults.append((column, f"'{shown(text)}' is not a date like {date(2024, 10, 31)}"))
         return ""
 
     def state(self) -> pb.AttendanceState.ValueType:
-        text = self.get("state").lower()
-        if text in _STATES:
-            return _STATES[text]
-        words = ", ".join(STATE_WORDS.values())
-        self.faults.append(("state", f"{text[:20]!r} is none of {words}"))
+        text = self.text("state")
+        if text.lower() in _STATES:
+            return _STATES[text.lower()]
+        self.faults.append(("state", f"'{shown(text)}' is none of {', '.join(STATE_WORDS.values())}"))
         return pb.ATTENDANCE_STATE_UNSPECIFIED
 
     def attributes(self) -> dict[str, str]:
         """ "sector=public; setting=ward"."""
-        pairs = [p.split("=", 1) for p in re.split(r"[;,]", self.get("attributes")) if p.strip()]
-        if any(len(p) != 2 for p in pairs):
+        pairs = [pair.split("=", 1) for pair in re.split(r"[;,]", self.text("attributes")) if pair.strip()]
+        if any(len(pair) != 2 for pair in pairs):
             self.faults.append(("attributes", "write them like sector=public"))
             return {}
         return {name.strip().lower(): value.strip().lower() for name, value in pairs}
 
-
-def _row(line: int, columns: Sequence[str | None], cells: Sequence[str]) -> RegisterRow | None:
-    if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
-        extra = len(cells) - len(columns)
-        return RegisterRow(line, f"line {line}", None, (("line", f"has {extra} cells more than there are columns"),))
-    named = {column: cell.strip() for column, cell in zip(columns, cells, strict=False) if column}
-    read = _Line(named)
-    if not read.get("state") and not read.get("replaces"):
-        return None
-    who = read.get("person") or read.get("reference") or "nobody"
-    what = read.get("session") or f"{read.get('unit')} {read.get('record')}".strip() or "no session"
-    label = f"line {line}: {what} {who} {read.get('state')}".rstrip()
-    row = pb.AttendanceRow(
-        cohort_id=read.id("cohort"),
-        person_id=read.id("person"),
-        learner_reference="" if read.get("person") else read.get("reference"),
-        session_id=read.id("session"),
-        value=pb.AttendanceValue(
-            state=read.state(), minutes=read.whole("minutes", _UINT32_MAX), excuse_code=read.id("excuse")
-        ),
-        replaces=read.whole("replaces", _UINT64_MAX),
-        reason_code=read.id("reason"),
-    )
-    if read.get("unit"):
-        row.unscheduled.unit_kind = read.id("unit")
-        row.unscheduled.record_id = read.id("record")
-        row.unscheduled.on = read.day("on")
-        row.unscheduled.attributes.update(read.attributes())
-    if read.faults:
-        return RegisterRow(line, label, None, tuple(read.faults))
-    return RegisterRow(line, label, row)
+    def _check_lengths(self) -> None:
+        for column, text in self.named.items():
+            most = ATTRIBUTES_CHARS_MAX if column == "attributes" else CELL_CHARS_MAX
+            if len(text) > most:
+                self.faults.append((column, f"has {len(text)} characters: at most {most} are taken"))

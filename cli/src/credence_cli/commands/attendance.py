@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +15,11 @@ from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
+from credence_cli.files import read_sheet_bytes, write_text
 from credence_cli.identity import Identity
-from credence_cli.output import out, say, show, table
-from credence_cli.registers import RegisterRow, RegisterUnreadable, read_register, value_words, write_template
+from credence_cli.output import out, say, show, table, write
+from credence_cli.registers import RegisterRow, read_register, value_words, write_template
+from credence_cli.spreadsheet import SheetUnreadable
 from credence_cli.state import last_token, remember
 
 app = typer.Typer(help="Registers: get one to fill in, post it, correct it, read it back.", no_args_is_help=True)
@@ -59,12 +60,12 @@ def template(
             answer = await client.call(stub(client).GetRegisterTemplate, request)
         text = write_template(answer.rows)
         if out_file is not None:
-            out_file.write_text(text, encoding="utf-8")
+            write_text(out_file, text)
             say(f"{len(answer.rows)} lines written to {out_file}: fill in `state` and post it.")
 
         def render() -> None:
             if out_file is None:
-                sys.stdout.write(text)
+                write(text)
 
         show(answer, as_json, render)
         return Exit.OK
@@ -103,10 +104,8 @@ def post(
 def read_file(file: Path) -> tuple[RegisterRow, ...]:
     """The lines of a register that mark somebody. Raises CommandFailed."""
     try:
-        register = read_register(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
-    except OSError as error:
-        raise CommandFailed(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
-    except RegisterUnreadable as error:
+        register = read_register(read_sheet_bytes(file))
+    except SheetUnreadable as error:
         raise CommandFailed(Exit.USAGE, f"{file}: {error}") from error
     if register.ignored_columns:
         say(f"Columns without a meaning here were passed over: {', '.join(register.ignored_columns)}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from credence.common.v1 import outcome_pb2
 from credence.enrolment.v1 import (
     cohorts_pb2,
     cohorts_pb2_grpc,
@@ -20,6 +20,7 @@ from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
+from credence_cli.files import read_sheet
 from credence_cli.identity import Identity
 from credence_cli.output import out, show, table
 from credence_cli.state import last_token
@@ -208,7 +209,7 @@ def enrol(
                 return outcomes.report(registered, [f"person {r['person']}" for r in rows], as_json)
             request = enrolments_pb2.RequestEnrolmentsRequest(rows=[_wish(cohort, row) for row in rows])
             answer = await client.call(enrolment_stub(client).RequestEnrolments, request)
-            learners = {e.person_id: e for e in await _decided(client, cohort, answer.token, rows)}
+            learners = {e.person_id: e for e in await _decided(client, cohort, answer, rows)}
         labels = [f"{row['person']}: {_status(learners.get(row['person']))}" for row in rows]
         return outcomes.report(answer, labels, as_json)
 
@@ -216,14 +217,19 @@ def enrol(
 
 
 async def _decided(
-    client: Client, cohort: str, token: str, rows: list[dict[str, str]]
+    client: Client, cohort: str, answer: outcome_pb2.BatchResponse, rows: list[dict[str, str]]
 ) -> list[enrolments_pb2.Enrolment]:
-    """The enrolments after the places were decided, as far as they are."""
-    if not token:
-        return await list_enrolments(client, cohort)
-    last = enrolments_pb2.GetEnrolmentRequest(cohort_id=cohort, person_id=rows[-1]["person"], token=token)
+    """The enrolments once the places were decided; none where every row was refused (perhaps there is no cohort)."""
+    taken = [
+        row["person"]
+        for row, outcome in zip(rows, answer.outcomes, strict=True)
+        if outcomes.exit_of([outcome]) == Exit.OK
+    ]
+    if not taken:
+        return []
+    last = enrolments_pb2.GetEnrolmentRequest(cohort_id=cohort, person_id=taken[-1], token=answer.token)
     await client.call(enrolment_stub(client).GetEnrolment, last)
-    return await list_enrolments(client, cohort, token)
+    return await list_enrolments(client, cohort, answer.token)
 
 
 def _status(enrolment: enrolments_pb2.Enrolment | None) -> str:
@@ -234,14 +240,15 @@ def _status(enrolment: enrolments_pb2.Enrolment | None) -> str:
 
 
 def _read(file: Path) -> list[dict[str, str]]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [{k.strip(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(stream)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CommandFailed(Exit.USAGE, f"{file} cannot be read as CSV: {error}") from error
-    if any("person" not in row for row in rows):
+    lines = read_sheet(file)
+    columns = [cell.lower() for cell in lines[0].cells] if lines else []
+    if "person" not in columns:
         raise CommandFailed(Exit.USAGE, f"{file}: the first line must name the columns, among them `person`")
-    return rows
+    for line in lines:
+        # Which cell is one too many cannot be known: a name would be taken for an e-mail address.
+        if any(line.cells[len(columns) :]):
+            raise CommandFailed(Exit.USAGE, f"{file}: line {line.number} has more cells than there are columns")
+    return [{"person": "", **dict(zip(columns, line.cells, strict=False))} for line in lines[1:]]
 
 
 def _registration(rows: list[dict[str, str]]) -> people_pb2.RegisterPeopleRequest:

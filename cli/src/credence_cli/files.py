@@ -1,0 +1,42 @@
+"""Files named on the command line: one that cannot be read or written is a usage error in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+
+from credence_cli.exits import CommandFailed, Exit
+from credence_cli.spreadsheet import BYTES_MAX, Line, SheetUnreadable, read_lines
+
+
+def read_sheet_bytes(file: Path) -> bytes:
+    """The file's content, standard input's for "-"; of one that is too large a byte more than is taken.
+
+    Raises CommandFailed.
+    """
+    try:
+        if str(file) == "-":
+            return sys.stdin.buffer.read(BYTES_MAX + 1)
+        with file.open("rb") as stream:
+            return stream.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise CommandFailed(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
+
+
+def read_sheet(file: Path) -> list[Line]:
+    """The lines of a CSV file. Raises CommandFailed."""
+    try:
+        return read_lines(read_sheet_bytes(file))
+    except SheetUnreadable as error:
+        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from error
+
+
+def write_text(file: Path, text: str) -> None:
+    """Raises CommandFailed; a full disk is told as one."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise CommandFailed(Exit.USAGE, f"{file} cannot be written: {error.strerror}") from error
