@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from datetime import date
 
 import pytest
@@ -210,7 +211,7 @@ def test_a_cell_that_is_too_long_spoils_its_line_and_not_the_batch_that_carries_
 
 
 def test_a_full_batch_of_the_longest_cells_fits_into_one_message() -> None:
-    longest = {column: "\N{GRINNING FACE}" * CELL_CHARS_MAX for column in EVERY_COLUMN}
+    longest = dict.fromkeys(EVERY_COLUMN, "\N{GRINNING FACE}" * CELL_CHARS_MAX)
     longest |= {
         "state": "partial", "minutes": str(2**32 - 1), "replaces": str(2**64 - 1), "on": "2024-10-31",
         "scheduled_minutes": str(2**32 - 1), "attributes": "a=" + "\N{GRINNING FACE}" * (ATTRIBUTES_CHARS_MAX - 2),
@@ -248,7 +249,7 @@ def test_a_header_without_the_columns_it_needs_once_each_is_refused_naming_them(
 
 
 def test_an_empty_file_says_where_to_get_a_register() -> None:
-    with pytest.raises(SheetUnreadable, match="the file is empty: get one .* `credence attendance template`"):
+    with pytest.raises(SheetUnreadable, match=r"the file is empty: get one .* `credence attendance template`"):
         read_register(b"\n")
 
 
@@ -264,8 +265,16 @@ def test_columns_without_a_meaning_are_named_and_passed_over_those_for_the_eye_a
 # The template and the way back
 
 
-def template_row(**more: object) -> pb.TemplateRow:
-    return pb.TemplateRow(cohort_id="c1", session_id="s1", person_id="p1", on="2024-10-31", minutes=180, **more)
+def template_row(reference: str = "", current: pb.StandingValue | None = None) -> pb.TemplateRow:
+    return pb.TemplateRow(
+        cohort_id="c1",
+        session_id="s1",
+        person_id="p1",
+        on="2024-10-31",
+        minutes=180,
+        learner_reference=reference,
+        current=current,
+    )
 
 
 def filled_in(text: str, state: str) -> bytes:
@@ -294,7 +303,7 @@ def test_the_template_shows_what_stands_and_its_version() -> None:
 
 @pytest.mark.parametrize("reference", ["=1+1", "-5", "+44", "@x", "'=1", "'t Hooft", "007", 'a"b', "a;b,c", "Zoë"])
 def test_a_provider_s_reference_survives_template_and_spreadsheet_and_runs_in_none(reference: str) -> None:
-    text = write_template([template_row(learner_reference=reference)]).replace(",p1,", ",,")
+    text = write_template([template_row(reference)]).replace(",p1,", ",,")
     assert ",=" not in text
     assert ",-" not in text
     row = only(read_register(filled_in(text, "present"))).row
@@ -349,10 +358,8 @@ def test_any_cells_are_rows_or_faults_that_name_a_column(
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: b"cohort,session,person,state\n" + rest))
 def test_any_bytes_are_a_register_or_unreadable(content: bytes) -> None:
-    try:
+    with suppress(SheetUnreadable):
         assert isinstance(read_register(content), Register)
-    except SheetUnreadable as error:
-        assert str(error)
 
 
 def test_a_value_is_told_in_words() -> None:

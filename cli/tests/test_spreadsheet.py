@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tracemalloc
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -119,12 +120,9 @@ def test_what_csv_writes_is_read_back_cell_by_cell(rows: list[list[str]]) -> Non
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-16")))
 def test_any_bytes_are_lines_or_unreadable(content: bytes) -> None:
-    try:
-        lines = read_lines(content)
-    except SheetUnreadable as error:
-        assert "\n" not in str(error)
-        return
-    assert [line.number for line in lines] == sorted({line.number for line in lines})
+    with suppress(SheetUnreadable):
+        numbers = [line.number for line in read_lines(content)]
+        assert numbers == sorted(set(numbers))
 
 
 @given(st.text())
