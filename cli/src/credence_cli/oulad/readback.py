@@ -32,7 +32,8 @@ STILL_SECONDS: Final = 120.0
 # A server that is away is asked again for this long.
 AWAY_SECONDS: Final = 150.0
 _LOOK_AGAIN_SECONDS: Final = 0.5
-# Looking is work for the very service that is waited for: it may take this many times less than the waiting.
+_LOOK_AGAIN_SECONDS_MAX: Final = 20.0
+# Looking is work for the very service that is waited for: the pause is so many times as long as the look.
 _REST_TO_LOOK: Final = 4
 _PAGE: Final = 500
 
@@ -102,7 +103,8 @@ class Reader:
                     return True
                 if time.monotonic() - moved > self.still_seconds:
                     return False
-                await asyncio.sleep(max(_LOOK_AGAIN_SECONDS, _REST_TO_LOOK * looked))
+                pause = max(_LOOK_AGAIN_SECONDS, _REST_TO_LOOK * looked)
+                await asyncio.sleep(min(pause, _LOOK_AGAIN_SECONDS_MAX))
                 looking = time.monotonic()
                 for cohort in restless:
                     standings[cohort] = await self._standings(cohort)
