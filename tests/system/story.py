@@ -169,9 +169,12 @@ class Story:
         def look() -> standings_pb2.AwardStanding | None:
             nonlocal seen
             standing = self.standing(person)
+            if standing.pending:
+                seen = "being looked at"
+                return None
             found: standings_pb2.AwardStanding = row_with(standing.awards, award_id=award)
-            seen = f"{standings_pb2.AwardState.Name(found.state)}, pending {standing.pending}"
-            return found if state in (None, found.state) and not standing.pending else None
+            seen = standings_pb2.AwardState.Name(found.state)
+            return found if state in (None, found.state) else None
 
         try:
             return settled(f"{award} of {person} in the state {state}", look)

@@ -1,0 +1,172 @@
+"""What is really there after a storm: the appends in the services' databases and the records on the topics.
+
+Read with the plain drivers, not with the code under test; only the mapping from stored to public events is the
+services' own, for that is what the topic must equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pymongo import MongoClient
+
+from accreditation.main import PARTS as ACCREDITATION
+from enrolment.main import PARTS as ENROLMENT
+from eventcore.event import Recorded, StoredEvent
+from eventcore.record import MARKER_TYPE
+from mentoring.main import PARTS as MENTORING
+from servicekit.runtime import Parts, published
+
+SERVICES = {parts.name: parts for parts in (ENROLMENT, ACCREDITATION, MENTORING)}
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """A row that a service said it has stored."""
+
+    command_id: str
+    stream: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Public:
+    """An event as others may see it: what the store says must be on the topic, or what is there."""
+
+    stream: str
+    version: int
+    type: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A service's appends of one run: the steps, and every event in its public form, in the store's order."""
+
+    steps: tuple[Acknowledged, ...]
+    events: tuple[Public, ...]
+
+
+class Databases:
+    """The services' databases, with the plain driver."""
+
+    def __init__(self, uri: str) -> None:
+        self._client: MongoClient[dict[str, Any]] = MongoClient(uri, tz_aware=True)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _appends(self, service: str, where: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(self._client[f"credence_{service}"]["appends"].find(where))
+
+    def stored(self, service: str, run: str) -> Stored:
+        """Everything of the streams whose names hold `run`."""
+        found = self._appends(service, {"stream": {"$regex": re.escape(run)}})
+        found.sort(key=lambda document: (document["stream"], document["first"]))
+        steps = [Acknowledged(s["id"], d["stream"], s["last"]) for d in found for s in d["steps"]]
+        return Stored(tuple(steps), tuple(e for document in found for e in public(SERVICES[service], document)))
+
+    def undelivered(self, service: str) -> int:
+        """How many appends are not yet folded, or not yet published."""
+        marked = [self._appends(service, {mark: True}) for mark in ("unfolded", "unpublished")]
+        return sum(len(found) for found in marked)
+
+    def steps_of(self, service: str, actor: str) -> int:
+        """How many commands this actor ever had stored."""
+        return len(self._appends(service, {"steps.actor": actor}))
+
+
+def public(parts: Parts, document: dict[str, Any]) -> list[Public]:
+    codecs = {decider.category: decider.codec for decider in parts.deciders}
+    codec = codecs[document["stream"].partition("-")[0]]
+    to_wire, events = published(parts.public), []
+    for version, stored in enumerate(document["events"], start=document["first"]):
+        event = codec.decode(StoredEvent(stored["type"], stored["data"]))
+        wire = to_wire(Recorded(document["stream"], version, event, document["recorded"]))
+        named = (wire.type, wire.data) if wire else (MARKER_TYPE, b"")
+        events.append(Public(document["stream"], version, *named))
+    return events
+
+
+async def on_topic(bootstrap: str, topic: str, run: str) -> list[Public]:
+    """Every record of the topic whose key holds `run`, each partition in its order."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        await consumer._client.force_metadata_update()
+        numbers = consumer.partitions_for_topic(topic) or set()
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        assert partitions, f"{topic} has no partitions"
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: list[Any] = []
+        while any([await consumer.position(p) < ends[p] for p in partitions]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                found += batch
+    finally:
+        await consumer.stop()
+    return [_record(record) for record in found if run in record.key.decode()]
+
+
+def _record(record: Any) -> Public:
+    headers = dict(record.headers)
+    return Public(
+        headers["ce_subject"].decode(), int(headers["ce_sequence"]), headers["ce_type"].decode(), record.value or b""
+    )
+
+
+# The checks. Each gives what is wrong, nothing when all is well; test_kill.py shows each red on a planted fault.
+
+
+def lost(acknowledged: Sequence[Acknowledged], stored: Stored) -> list[Acknowledged]:
+    """Acknowledged and not stored, or not where it was said to be (P1)."""
+    there = set(stored.steps)
+    return [row for row in acknowledged if row not in there]
+
+
+def twice(stored: Stored) -> list[str]:
+    """Commands that took effect more than once (P7)."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for step in stored.steps:
+        if (step.stream, step.command_id) in seen:
+            found.append(f"{step.stream}: {step.command_id}")
+        seen.add((step.stream, step.command_id))
+    return found
+
+
+def holes(stored: Stored) -> list[str]:
+    """Streams whose versions do not run 1, 2, 3 … (P2)."""
+    versions: dict[str, list[int]] = {}
+    for event in stored.events:
+        versions.setdefault(event.stream, []).append(event.version)
+    return [stream for stream, found in versions.items() if found != list(range(1, len(found) + 1))]
+
+
+def unpublished(stored: Stored, topic: Sequence[Public]) -> list[Public]:
+    """Stored and not on the topic in its public form (P3)."""
+    there = set(topic)
+    return [event for event in stored.events if event not in there]
+
+
+def invented(stored: Stored, topic: Sequence[Public]) -> list[Public]:
+    """On the topic and not stored (P4)."""
+    there = set(stored.events)
+    return [event for event in topic if event not in there]
+
+
+def out_of_order(topic: Sequence[Public]) -> list[str]:
+    """Where a stream's first occurrences do not come in version order, without a gap (P5)."""
+    last: dict[str, int] = {}
+    found = []
+    for event in topic:
+        seen = last.get(event.stream, 0)
+        if event.version > seen + 1:
+            found.append(f"{event.stream}@{event.version} after @{seen}")
+        last[event.stream] = max(seen, event.version)
+    return found
