@@ -14,11 +14,10 @@ from eventcore.decider import Decider, category_of
 from eventcore.event import Recorded, UnknownEventType
 from eventcore.fold import Folder, Gap
 from eventcore.record import PublicEvent, Record, encode
-from eventcore.store import Append, AppendStore
+from eventcore.store import Append, AppendStore, Mark
 
-
-# Appends a step takes. The stand-in database of tests pays for the whole backlog at every page, so pages are large.
-PAGE = 2_000
+# Appends a step takes.
+PAGE = 1_000
 
 
 class Bus(Protocol):
@@ -56,11 +55,10 @@ class OwnFold:
         self._deciders = deciders
         self._folder = folder
         self._limit = limit
-        self._after = ""
 
     async def step(self, hints: Sequence[str] = ()) -> int:
-        """Folds the hinted streams' pending appends, or the next ones in turn; gives how many appends it folded."""
-        appends, self._after = await _next(self._store, "unfolded", hints, self._after, self._limit)
+        """Folds the hinted streams' pending appends, or of those that wait; gives how many appends it folded."""
+        appends = await _next(self._store, "unfolded", hints, self._limit)
         if not appends:
             return 0
         records: dict[str, list[Recorded[Any]]] = {}
@@ -100,14 +98,13 @@ class Publisher:
         self._topic = topic
         self._source = source
         self._limit = limit
-        self._after = ""
 
     async def step(self, hints: Sequence[str] = ()) -> int:
-        """Publishes the hinted streams' pending appends, or the next ones in turn; gives how many appends went out.
+        """Publishes the hinted streams' pending appends, or of those that wait; gives how many appends went out.
 
         Raises Undelivered after a failed send: call again later, it reads the store anew.
         """
-        appends, self._after = await _next(self._store, "unpublished", hints, self._after, self._limit)
+        appends = await _next(self._store, "unpublished", hints, self._limit)
         queues: dict[str, deque[tuple[Record, Append]]] = {}
         for append in appends:
             queues.setdefault(append.stream, deque()).extend(self._records(append))
@@ -149,17 +146,11 @@ class Publisher:
         ]
 
 
-async def _next(
-    store: AppendStore, mark: Any, hints: Sequence[str], after: str, limit: int
-) -> tuple[list[Append], str]:
-    """The hinted streams' marked appends, or a page in turn over all streams, so that none waits for ever."""
-    if hints:
-        return await store.pending(mark, streams=list(dict.fromkeys(hints)), limit=limit), after
-    page = await store.pending(mark, after=after, limit=limit)
-    if not page and after:
-        page = await store.pending(mark, limit=limit)
-    if len(page) < limit:
-        return page, ""
-    # The page's last stream may be cut short. Its first appends are here, in order; the rest comes in the next
-    # turn, or in this one again when the stream fills the page alone.
-    return page, page[-1].stream
+async def _next(store: AppendStore, mark: Mark, hints: Sequence[str], limit: int) -> list[Append]:
+    """The marked appends of the hinted streams, or of those that wait.
+
+    Which streams wait is asked without an order; their appends are then read in the one order in which a later
+    version is never met without the marked ones before it, even while others insert.
+    """
+    streams = list(dict.fromkeys(hints)) or await store.waiting(mark, limit=limit)
+    return await store.pending(mark, streams=streams, limit=limit) if streams else []

@@ -281,6 +281,9 @@ class Rehearsal:
             self._imagined.setdefault(append.stream, []).append(append)
         return [Insert.STORED] * len(appends)
 
+    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+        return []
+
     async def pending(
         self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
     ) -> list[Append]:

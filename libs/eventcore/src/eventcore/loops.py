@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from eventcore.deliver import OwnFold, Publisher, Undelivered
 from eventcore.evaluate import Evaluator
 from eventcore.store import StoreUnavailable
 
-HINTS_MAX = 50
+HINTS_MAX = 100_000
+HINTS_A_STEP = 500
+# Under a constant stream of hints, what nobody hinted at (another process's appends) must not starve.
+SWEEP_SECONDS = 10.0
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 5.0
 
@@ -29,22 +33,23 @@ Done = Callable[[int], None]
 class Wake:
     """Wakes a loop, with the streams it should look at first.
 
-    More than HINTS_MAX streams are no hint any more: then the loop looks at everything, in pages.
+    Beyond HINTS_MAX streams further ones are not kept: the loop finds them when it asks the store what waits.
     """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     streams: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, streams: Sequence[str] = ()) -> None:
-        if len(self.streams) <= HINTS_MAX:
+        if len(self.streams) < HINTS_MAX:
             self.streams.update(dict.fromkeys(streams))
         self.event.set()
 
     def take(self) -> list[str]:
-        """The streams hinted at since the last time; none when they were too many."""
-        taken = list(self.streams)
-        self.streams.clear()
-        return taken if len(taken) <= HINTS_MAX else []
+        """The next streams hinted at, at most HINTS_A_STEP."""
+        taken = list(islice(self.streams, HINTS_A_STEP))
+        for stream in taken:
+            del self.streams[stream]
+        return taken
 
     async def wait(self, seconds: float) -> None:
         try:
@@ -76,16 +81,17 @@ async def deliver_forever(
     work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
 ) -> None:
     """Delivers what was just stored first, and everything else in turn. `done` is told how many appends went."""
-    turn = False
+    swept = -SWEEP_SECONDS
 
     async def step() -> bool:
-        nonlocal turn
-        # Every other step looks at everything: under a constant stream of hints nothing else may starve.
-        hints = [] if turn else wake.take()
+        nonlocal swept
+        now = asyncio.get_running_loop().time()
+        hints = wake.take() if now - swept < SWEEP_SECONDS else []
+        if not hints:
+            swept = now
         delivered = await work.step(hints)
         done(delivered)
-        turn = not turn
-        return bool(delivered or wake.streams or turn)
+        return bool(delivered or hints or wake.streams)
 
     await _repeat(step, wake, poll_seconds, report)
 

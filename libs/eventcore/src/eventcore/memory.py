@@ -59,6 +59,10 @@ class MemoryAppends:
             pending.add((append.stream, append.first))
         return Insert.STORED
 
+    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+        await self.switch(f"find {mark}")
+        return list(dict.fromkeys(stream for stream, _ in sorted(self.marked[mark])[:limit]))
+
     async def pending(
         self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
     ) -> list[Append]:
@@ -141,9 +145,13 @@ class MemoryTargets:
     async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
         for name in targets:
             await self.switch(f"mark {evaluation}")
-            stored = self.targets.setdefault(evaluation, {})
-            target = stored.get(name, Target(0, False, None, {}, None))
-            stored[name] = replace(target, dirty=True, revision=target.revision + 1)
+            self.dirty(evaluation, name)
+
+    def dirty(self, evaluation: str, name: str) -> None:
+        """The atomic part of a mark."""
+        stored = self.targets.setdefault(evaluation, {})
+        target = stored.get(name, Target(0, False, None, {}, None))
+        stored[name] = replace(target, dirty=True, revision=target.revision + 1)
 
     async def due(self, evaluation: str, now: datetime, *, limit: int) -> dict[str, int]:
         await self.switch(f"read due {evaluation}")

@@ -250,6 +250,11 @@ class MongoAppends:
                     break
         return [_append(document) for document in found]
 
+    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+        # Unsorted, so that a page costs a page: SecantusDB would read the whole backlog to sort it.
+        found = await self._link.find(_APPENDS, {mark: True}, limit=limit, fields=["stream"])
+        return list(dict.fromkeys(document["stream"] for document in found))
+
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
         # Unset, not set to false: the partial index then holds only what waits. Many documents in one operation,
         # many operations in one request: on SecantusDB twice as fast as one operation a document.

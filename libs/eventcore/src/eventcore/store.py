@@ -78,6 +78,10 @@ class AppendStore(Protocol):
         """All at once, unordered; one answer each. Marks them unfolded and unpublished. Does not raise."""
         ...
 
+    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+        """Streams of `limit` marked appends, the oldest as far as the store knows: where to look, not in what order."""
+        ...
+
     async def pending(
         self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
     ) -> list[Append]:
