@@ -111,6 +111,7 @@ def replaced(name: str, old: str, new: str) -> dict[str, str]:
         (replaced("studentAssessment", "18,0,78", "18,0"), "line 2, column is_banked: the line ends after 4 columns"),
         (replaced("studentAssessment", "18,0,78", "18,0,78,9"), "line 2, column score: the line ends after 6 columns"),
         ({"courses": ""}, "courses.csv, line 1, column code_module: there is no such column"),
+        ({"courses": b"\n\x80"}, "courses.csv, line 2, column 1: a byte that is not UTF-8"),
         (
             {"courses": SAMPLE["courses.csv"].encode().replace(b"BBB", b"B\xe9B")},
             "courses.csv, line 3, column code_module",

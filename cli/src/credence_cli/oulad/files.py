@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -276,7 +276,7 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[_Record]:
             if not cells:
                 continue  # an empty line at the end of a file is no row
             if len(cells) != len(header):
-                column = header[min(len(cells), len(header)) - 1]
+                column = _column(header, min(len(cells), len(header)) - 1)
                 message = f"the line ends after {len(cells)} columns, not {len(header)}"
                 raise DataUnreadable(f"{path.name}, line {reader.line_num}, column {column}: {message}")
             yield _Record(path.name, reader.line_num, dict(zip(header, cells, strict=True)))
@@ -299,8 +299,13 @@ def _text(path: Path) -> str:
         before = data[: error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)]
         line, cell = before.count(b"\n") + 1, before.rpartition(b"\n")[2].count(b",")
         header = data.partition(b"\n")[0].decode("utf-8-sig", "replace").strip().split(",")
-        column = header[min(cell, len(header) - 1)]
+        column = _column(header, min(cell, len(header) - 1))
         raise DataUnreadable(f"{path.name}, line {line}, column {column}: a byte that is not UTF-8") from error
+
+
+def _column(header: Sequence[str], position: int) -> str:
+    """A column's name, or its number from 1 where the header does not give a name that can be shown."""
+    return header[position] if re.fullmatch(r"\w{1,40}", header[position]) else str(position + 1)
 
 
 def _said(where: str) -> str:
