@@ -25,7 +25,7 @@ from credence_cli.topics import read_topics
 from servicekit.health import Health
 from servicekit.settings import ServiceSettings
 from servicekit.status_server import StatusServer
-from tests.deploy.rules import RULES, Compose, read
+from tests.deploy.rules import RULES, Compose, mebibytes, read
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -166,9 +166,20 @@ def test_every_mounted_file_is_there_or_made_by_the_secrets_command(compose: Com
 
 
 def test_secrets_are_never_committed() -> None:
-    ignored = [ROOT / "deploy" / "secrets" / name for name in ("master.key", "digest.key", "dev-signing.pem")]
-    done = subprocess.run(["git", "check-ignore", *ignored], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert len(done.stdout.splitlines()) == len(ignored), done.stderr
+    lines = (ROOT / "deploy" / "secrets" / ".gitignore").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["*", "!.gitignore"]
+
+
+def test_the_page_names_the_ports_and_limits_that_are_set(compose: Compose) -> None:
+    page = (ROOT / "deploy" / "README.md").read_text()
+    for name in SERVICES:
+        grpc, http = (port.split(":")[1] for port in compose["services"][name]["ports"])
+        assert f"| {name} | {grpc} | {http} |" in page
+    limits = {name: mebibytes(service["mem_limit"]) for name, service in compose["services"].items()}
+    assert {limits[name] for name in SERVICES} == {384}
+    assert limits["kafka"] == limits["mongo"] == 1024
+    assert "services 384 MB each, Kafka and MongoDB 1 GB each" in page
+    assert sum(limits[name] for name in (*SERVICES, "kafka", "mongo")) <= 4096, "the page asks for 4 GB"
 
 
 def test_only_what_the_image_is_made_of_goes_to_the_builder() -> None:

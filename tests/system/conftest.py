@@ -12,6 +12,7 @@ from catalogue.proto import programme_to_proto
 from credence.enrolment.v1 import catalogue_pb2
 from credence_cli.embedded.stack import Stack, StackServers
 from tests.servers import Servers
+from tests.system.evidence import Databases
 from tests.system.platform import OPERATOR, Platform, all_stored
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def platform(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Running, its catalogue loaded. A test that kills a service brings it up again."""
+    _must_be_fresh(servers)
     home = tmp_path_factory.mktemp("credence")
     stack = Stack(
         home / "stack",
@@ -37,3 +39,14 @@ def platform(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iter
         running.close()
     finally:
         stack.down()
+
+
+def _must_be_fresh(servers: Servers) -> None:
+    """An earlier platform's data is under keys that are gone, and its topics are of another epoch."""
+    databases = Databases(servers.mongo_uri)
+    try:
+        found = databases.existing()
+    finally:
+        databases.close()
+    if found:
+        pytest.fail(f"the servers already hold a platform ({', '.join(found)}): give fresh ones", pytrace=False)

@@ -60,6 +60,10 @@ class Databases:
     def close(self) -> None:
         self._client.close()
 
+    def existing(self) -> list[str]:
+        """The services' databases that are there already."""
+        return sorted({f"credence_{name}" for name in SERVICES} & set(self._client.list_database_names()))
+
     def _appends(self, service: str, where: dict[str, Any]) -> list[dict[str, Any]]:
         return list(self._client[f"credence_{service}"]["appends"].find(where))
 
