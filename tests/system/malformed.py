@@ -71,8 +71,8 @@ def places(row: Message, steps: tuple[str | int, ...] = (), path: str = "") -> I
             yield Place(here, named, bad)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _bad(field: Any) -> st.SearchStrategy[Any] | None:

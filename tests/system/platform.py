@@ -56,6 +56,39 @@ def refusal_of(error: Any) -> Refused:
     return Refused(error.code(), reason, error.details() or "", tuple(fields))
 
 
+def open_channel(address: str) -> grpc.Channel:
+    options = [
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+        # A killed service is tried again soon, not after minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+    ]
+    return grpc.insecure_channel(address, options=options)
+
+
+def answer(channel: grpc.Channel, request: Message, token: str, seconds: float = CALL_SECONDS) -> Any:
+    """The answer to the RPC that takes this request. Raises Refused. No token: none is sent."""
+    rpc = BY_REQUEST[type(request)]
+    method = channel.unary_unary(
+        rpc.path,
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=rpc.response.FromString,
+    )
+    metadata: tuple[tuple[str, str | bytes], ...] = (("authorization", f"Bearer {token}"),) if token else ()
+    try:
+        return method(request, timeout=seconds, metadata=metadata)
+    except grpc.RpcError as error:
+        raise refusal_of(error) from error
+
+
+def call(address: str, request: Message, token: str) -> Any:
+    """The same, on a connection of its own."""
+    with open_channel(address) as channel:
+        return answer(channel, request, token)
+
+
 @dataclass
 class Platform:
     """A running stack. `home` is its CREDENCE_HOME, so that the command finds it."""
@@ -71,30 +104,12 @@ class Platform:
         self, request: Message, who: Identity | None, *, token: str | None = None, seconds: float = CALL_SECONDS
     ) -> Any:
         """The answer to the RPC that takes this request. Raises Refused. `token` in place of one made for `who`."""
-        rpc = BY_REQUEST[type(request)]
-        method = self.channel(rpc.service).unary_unary(
-            rpc.path,
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=rpc.response.FromString,
-        )
         bearer = token if token is not None else (self.token(who) if who else "")
-        metadata: tuple[tuple[str, str | bytes], ...] = (("authorization", f"Bearer {bearer}"),) if bearer else ()
-        try:
-            return method(request, timeout=seconds, metadata=metadata)
-        except grpc.RpcError as error:
-            raise refusal_of(error) from error
+        return answer(self.channel(BY_REQUEST[type(request)].service), request, bearer, seconds)
 
     def channel(self, service: str) -> grpc.Channel:
         if service not in self._channels:
-            options = [
-                ("grpc.enable_http_proxy", 0),
-                ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-                # A killed service is tried again soon, not after minutes.
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 500),
-            ]
-            self._channels[service] = grpc.insecure_channel(self.stack.addresses.grpc[service], options=options)
+            self._channels[service] = open_channel(self.stack.addresses.grpc[service])
         return self._channels[service]
 
     def command(self, *words: str, exits: int = 0) -> Any:
