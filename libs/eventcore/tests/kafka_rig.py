@@ -111,7 +111,6 @@ def records_of(stream: str, versions: Sequence[int], topic: str, *, epoch: str =
             topic=topic,
             source=SOURCE,
             epoch=epoch,
-            traceparent="",
         )
         for v in versions
     ]

@@ -11,6 +11,7 @@ from eventcore.event import Recorded
 from eventcore.fold import Folder, Poison
 from eventcore.record import Malformed, WrongEpoch, decode, origin
 from eventcore.store import ViewStore
+from eventcore.trace import Span, no_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,13 @@ class Received:
 class Consumer:
     """Folds batches. `parse(type, bytes)` gives the public event and raises on a type it does not know."""
 
-    def __init__(self, folder: Folder, views: ViewStore, parse: Callable[[str, bytes], Any]) -> None:
+    def __init__(
+        self, folder: Folder, views: ViewStore, parse: Callable[[str, bytes], Any], span: Span = no_span
+    ) -> None:
         self._folder = folder
         self._views = views
         self._parse = parse
+        self._span = span
         self._epochs: dict[str, str] = {}
 
     async def handle(self, batch: Sequence[Received]) -> None:
@@ -51,6 +55,9 @@ class Consumer:
                 continue
             records.setdefault(where.stream, []).append(decode(where, received.value, self._parse))
         await self._folder.fold(records)
+        for trace in {r.trace for found in records.values() for r in found if r.trace}:
+            with self._span("fold", trace):
+                pass  # a moment in the trace: that it is folded and marked
 
     async def _same_history(self, source: str, epoch: str) -> None:
         if source not in self._epochs:

@@ -15,6 +15,7 @@ from eventcore.event import Recorded, UnknownEventType
 from eventcore.fold import Folder, Gap
 from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, AppendStore, Mark
+from eventcore.trace import Span, no_span
 
 # Appends a step takes.
 PAGE = 1_000
@@ -39,9 +40,10 @@ def own_events(deciders: Mapping[str, Decider[Any, Any, Any]], append: Append) -
     decider = deciders.get(category_of(append.stream))
     if decider is None:
         raise UnknownEventType(f"no decider for {append.stream}")
+    traces = {v: step.traceparent for step in append.steps for v in range(step.first, step.last + 1)}
     return [
-        Recorded(append.stream, append.first + i, decider.codec.decode(stored), append.recorded)
-        for i, stored in enumerate(append.events)
+        Recorded(append.stream, version, decider.codec.decode(stored), append.recorded, traces.get(version, ""))
+        for version, stored in enumerate(append.events, start=append.first)
     ]
 
 
@@ -90,6 +92,7 @@ class Publisher:
         topic: str,
         source: str,
         limit: int = PAGE,
+        span: Span = no_span,
     ) -> None:
         self._store = store
         self._deciders = deciders
@@ -98,6 +101,7 @@ class Publisher:
         self._topic = topic
         self._source = source
         self._limit = limit
+        self._span = span
 
     async def step(self, hints: Sequence[str] = ()) -> int:
         """Publishes the hinted streams' pending appends, or of those that wait; gives how many appends went out.
@@ -117,6 +121,9 @@ class Publisher:
             done = []
             for (record, append), ok in zip(heads, acknowledged, strict=True):
                 failed = failed or not ok
+                if ok and (trace := record.headers.get("traceparent")):
+                    with self._span("publish", trace):
+                        pass  # a moment in the trace: that it is out
                 if ok and record.headers["ce_sequence"] == str(append.last):
                     done.append(append)
             if done:
@@ -129,21 +136,10 @@ class Publisher:
         return sent
 
     def _records(self, append: Append) -> list[tuple[Record, Append]]:
-        traces = {v: step.traceparent for step in append.steps for v in range(step.first, step.last + 1)}
-        return [
-            (
-                encode(
-                    event,
-                    self._public(event),
-                    topic=self._topic,
-                    source=self._source,
-                    epoch=self._store.epoch,
-                    traceparent=traces.get(event.version, ""),
-                ),
-                append,
-            )
-            for event in own_events(self._deciders, append)
-        ]
+        return [(self._record(event), append) for event in own_events(self._deciders, append)]
+
+    def _record(self, event: Recorded[Any]) -> Record:
+        return encode(event, self._public(event), topic=self._topic, source=self._source, epoch=self._store.epoch)
 
 
 async def _next(store: AppendStore, mark: Mark, hints: Sequence[str], limit: int) -> list[Append]:

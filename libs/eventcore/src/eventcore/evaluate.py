@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,7 @@ from eventcore.execute import Executor, Request
 from eventcore.fold import View
 from eventcore.outcome import SETTLED
 from eventcore.store import ABSENT, Finding, TargetStore, ViewStore
+from eventcore.trace import Span, no_span
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -29,6 +31,7 @@ class Fact(Generic[D]):
 
     version: int
     document: D | None
+    trace: str = ""
 
 
 Facts = Mapping[str, Fact[Any]]  # by stream
@@ -45,7 +48,7 @@ class Reader:
         wanted = list(dict.fromkeys(streams))
         found = await self._store.load(view.name, wanted) if wanted else {}
         stored = {s: found.get(s, ABSENT) for s in wanted}
-        return {s: Fact(v.version, view.read(v)) for s, v in stored.items()}
+        return {s: Fact(v.version, view.read(v), v.trace) for s, v in stored.items()}
 
     async def find(self, view: View[D], where: Mapping[str, Any]) -> dict[str, Fact[D]]:
         """The documents that match `where` (see ViewStore.find), all of them, read in pages."""
@@ -53,7 +56,7 @@ class Reader:
         after = ""
         while True:
             page = await self._store.find(view.name, where, after=after, limit=PAGE)
-            facts.update({s: Fact(v.version, view.read(v)) for s, v in page})
+            facts.update({s: Fact(v.version, view.read(v), v.trace) for s, v in page})
             if len(page) < PAGE:
                 return facts
             after = page[-1][0]
@@ -153,6 +156,7 @@ class Evaluator:
         *,
         actor: str,
         limit: int = 200,
+        span: Span = no_span,
     ) -> None:
         self._evaluation = evaluation
         self._reader = Reader(views)
@@ -161,6 +165,7 @@ class Evaluator:
         self._clock = clock
         self._actor = actor
         self._limit = limit
+        self._span = span
 
     async def look(self) -> Pass:
         """One look at up to `limit` targets. Raises StoreUnavailable; whatever was not finished stays dirty."""
@@ -173,7 +178,7 @@ class Evaluator:
         facts = await self._evaluation.facts(self._reader, list(due))
         now = self._clock()  # one and the same for the verdict and for its commands
         verdicts = {t: self._evaluation.evaluate(t, facts[t], now) for t in due}
-        unsettled = await self._command(verdicts, now)
+        unsettled = await self._command(verdicts, facts, now)
         findings = [
             Finding(
                 t, due[t], v.result.model_dump(mode="json"), {s: f.version for s, f in facts[t].items()}, v.evaluate_at
@@ -184,19 +189,42 @@ class Evaluator:
         written = await self._targets.finish(name, findings) if findings else []
         return Pass(len(due), len(unsettled), written.count(False))
 
-    async def _command(self, verdicts: Mapping[str, Verdict], now: datetime) -> set[str]:
+    async def _command(self, verdicts: Mapping[str, Verdict], facts: Mapping[str, Facts], now: datetime) -> set[str]:
         """Executes the orders; gives the targets of which one ended unknown or aborted."""
         orders = [(t, o) for t, v in verdicts.items() for o in v.orders]
+        traces = await self._causes({t for t, _ in orders}, facts)
         unsettled: set[str] = set()
         for decider in {id(o.decider): o.decider for _, o in orders}.values():
             mine = [(t, o) for t, o in orders if o.decider is decider]
             requests = [
-                Request(o.stream, self._id(t, o), o.command, self._actor, now, expected=o.expected, causation=t)
+                Request(
+                    o.stream,
+                    self._id(t, o),
+                    o.command,
+                    self._actor,
+                    now,
+                    expected=o.expected,
+                    causation=t,
+                    traceparent=traces[t],
+                )
                 for t, o in mine
             ]
             outcomes = await self._executor.execute(decider, requests)
             unsettled |= {t for (t, _), out in zip(mine, outcomes, strict=True) if out.status not in SETTLED}
         return unsettled
+
+    async def _causes(self, targets: Collection[str], facts: Mapping[str, Facts]) -> dict[str, str]:
+        """For each target the trace to go on with: that of a fact which moved since the target's last result."""
+        if not targets:
+            return {}
+        known = await self._targets.read(self._evaluation.name, sorted(targets))
+        traces = {}
+        for target in targets:
+            basis = known[target].basis if target in known else {}
+            moved = [f.trace for s, f in facts[target].items() if f.trace and f.version > basis.get(s, 0)]
+            with self._span(f"evaluate {self._evaluation.name}", moved[-1]) if moved else nullcontext("") as trace:
+                traces[target] = trace
+        return traces
 
     def _id(self, target: str, order: Order) -> str:
         """Derived from target, verb and version: repeated, it is replayed; decided anew, it is a new command."""

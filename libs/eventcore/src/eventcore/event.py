@@ -33,12 +33,16 @@ E_co = TypeVar("E_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Recorded(Generic[E_co]):
-    """An event in its place: `version` counts from 1 within `stream`; `recorded` is when it was stored (UTC)."""
+    """An event in its place: `version` counts from 1 within `stream`; `recorded` is when it was stored (UTC).
+
+    `trace` is the traceparent of the step that stored it, empty when it had none.
+    """
 
     stream: str
     version: int
     event: E_co
     recorded: datetime
+    trace: str = ""
 
     @property
     def id(self) -> str:

@@ -106,24 +106,25 @@ class Folder:
         todo = dict(records)
         while todo:
             loaded = await self._store.load(view.name, list(todo))
-            folded: dict[str, tuple[int, BaseModel | None]] = {}
+            folded: dict[str, BaseModel | None] = {}
             writes = []
             for stream, waiting in todo.items():
                 seen = loaded.get(stream, ABSENT)
                 version, document, fault = _advance(view, seen, waiting)
-                folded[stream] = (version, document)
+                folded[stream] = document
                 if fault is not None:
                     faults.append(fault)
                 if version > seen.version:
                     body = None if document is None else document.model_dump(mode="json")
-                    writes.append(Write(stream, seen.version, version, body))
+                    trace = next(r.trace for r in waiting if r.version == version)
+                    writes.append(Write(stream, seen.version, version, body, trace))
             written = await self._store.write(view.name, writes) if writes else []
             missed = {w.stream for w, ok in zip(writes, written, strict=True) if not ok}
             # A duplicate is not folded again, but its dependants are marked again: a crash may have come between
             # its fold and its marks.
-            await self._marks.mark(view, {s: document for s, (_, document) in folded.items() if s not in missed})
+            await self._marks.mark(view, {s: document for s, document in folded.items() if s not in missed})
             # The guard missed: someone else folded in between. Load again and fold what is still new.
-            todo = {s: todo[s] for s in missed}
+            todo = {s: waiting for s, waiting in todo.items() if s in missed}
             faults = [f for f in faults if f.stream not in missed]
         return faults
 

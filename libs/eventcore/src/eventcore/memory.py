@@ -98,7 +98,7 @@ class MemoryViews:
         stored = self.documents.setdefault(view, {})
         if stored.get(write.stream, ABSENT).version != write.seen:
             return False
-        stored[write.stream] = Versioned(write.version, write.body)
+        stored[write.stream] = Versioned(write.version, write.body, write.trace)
         return True
 
     async def find(

@@ -322,10 +322,7 @@ class MongoViews:
         # deleted since it was seen is written anew, which is right: its body is the fold of everything so far.)
         missed = await self._link.write(
             _view(view),
-            [
-                ReplaceOne({"_id": w.stream, "version": w.seen}, {"version": w.version, "body": w.body}, upsert=True)
-                for w in writes
-            ],
+            [ReplaceOne({"_id": w.stream, "version": w.seen}, _versioned_document(w), upsert=True) for w in writes],
         )
         return [position not in missed for position in range(len(writes))]
 
@@ -357,7 +354,11 @@ def _view(name: str) -> str:
 
 
 def _versioned(document: Mapping[str, Any]) -> Versioned:
-    return Versioned(document["version"], document["body"])
+    return Versioned(document["version"], document["body"], document.get("trace", ""))
+
+
+def _versioned_document(write: Write) -> dict[str, Any]:
+    return {"version": write.version, "body": write.body, **({"trace": write.trace} if write.trace else {})}
 
 
 class MongoTargets:

@@ -53,11 +53,10 @@ class Origin:
     version: int
     recorded: datetime
     type: str
+    trace: str
 
 
-def encode(
-    event: Recorded[Any], public: PublicEvent | None, *, topic: str, source: str, epoch: str, traceparent: str
-) -> Record:
+def encode(event: Recorded[Any], public: PublicEvent | None, *, topic: str, source: str, epoch: str) -> Record:
     """An event on its way out; without a public form it goes as a bare marker, so that versions stay dense."""
     headers = {
         "ce_specversion": "1.0",
@@ -70,8 +69,8 @@ def encode(
         "ce_partitionkey": event.stream,
         "content-type": CONTENT_TYPE,
     }
-    if traceparent:
-        headers["traceparent"] = traceparent
+    if event.trace:
+        headers["traceparent"] = event.trace
     return Record(topic, event.stream, public.data if public else b"", headers)
 
 
@@ -82,7 +81,15 @@ def origin(headers: Mapping[str, str]) -> Origin:
         stream, version = headers["ce_subject"], int(headers["ce_sequence"])
         if headers["ce_id"] != f"{stream}@{version}" or version < 1 or not epoch:
             raise Malformed(f"ce_id, ce_subject, ce_sequence and ce_source disagree: {dict(headers)}")
-        return Origin(source, epoch, stream, version, datetime.fromisoformat(headers["ce_time"]), headers["ce_type"])
+        return Origin(
+            source,
+            epoch,
+            stream,
+            version,
+            datetime.fromisoformat(headers["ce_time"]),
+            headers["ce_type"],
+            headers.get("traceparent", ""),
+        )
     except (KeyError, ValueError) as error:
         raise Malformed(f"not a CloudEvent of ours: {error!r}") from error
 
@@ -98,4 +105,4 @@ def decode(where: Origin, value: bytes | None, parse: Callable[[str, bytes], Any
             event = parse(where.type, value)
         except Exception as error:  # noqa: BLE001 (whatever the parser raises, the record is the poison)
             event = Undecodable(f"{where.type} cannot be read: {error!r}")
-    return Recorded(where.stream, where.version, event, where.recorded)
+    return Recorded(where.stream, where.version, event, where.recorded, where.trace)

@@ -97,10 +97,14 @@ class AppendStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Versioned:
-    """A view document as stored: the fold of versions 1..`version` of one stream."""
+    """A view document as stored: the fold of versions 1..`version` of one stream.
+
+    `trace` is the last folded event's; it is no part of the document's content.
+    """
 
     version: int
     body: Mapping[str, Any] | None
+    trace: str = ""
 
 
 ABSENT = Versioned(0, None)
@@ -114,6 +118,7 @@ class Write:
     seen: int
     version: int
     body: Mapping[str, Any] | None
+    trace: str = ""
 
 
 class ViewStore(Protocol):

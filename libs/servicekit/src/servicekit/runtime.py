@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import ModuleType
@@ -36,6 +37,7 @@ from servicekit.health import Health
 from servicekit.kernel import Kernel
 from servicekit.process import Background, Dependency, Kit, Service
 from servicekit.settings import ServiceSettings
+from servicekit.telemetry import span_from, traceparent
 
 LOST_RACE_PAUSE_SECONDS = 0.005
 # Consumers sometimes never rejoin their group after a broker's restart; only a new process brings them back. Well
@@ -97,6 +99,13 @@ def published(public: Callable[[Recorded[Any]], Message | None]) -> Callable[[Re
     return to_wire
 
 
+@contextmanager
+def span(name: str, parent: str) -> Iterator[str]:
+    """The kernel's way to go on with a trace: a span of `parent`'s trace, and its own traceparent."""
+    with span_from(parent, name):
+        yield traceparent()
+
+
 async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service:
     """The service as a process runs it."""
     stores = MongoStores(settings.mongo_uri.get_secret_value(), settings.mongo_database)
@@ -121,7 +130,13 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     bus = KafkaBus(settings.kafka_bootstrap, client_id=parts.name)
     fold = OwnFold(stores.appends, deciders, own)
     publish = Publisher(
-        stores.appends, deciders, published(parts.public), bus, topic=parts.topic, source=f"credence/{parts.name}"
+        stores.appends,
+        deciders,
+        published(parts.public),
+        bus,
+        topic=parts.topic,
+        source=f"credence/{parts.name}",
+        span=span,
     )
     kernel = Kernel(
         executor,
@@ -141,13 +156,13 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         name, wake = f"evaluate-{evaluation.name}", wake_evaluate[evaluation.name]
         report, done = _report(kit.health, name), work.labels(name).inc
         actor = f"{parts.name}/{evaluation.name}"
-        evaluator = Evaluator(evaluation, stores.views, stores.targets, executor, now, actor=actor)
+        evaluator = Evaluator(evaluation, stores.views, stores.targets, executor, now, actor=actor, span=span)
         return Background(name, lambda: evaluate_forever(evaluator, wake, report=report, done=done))
 
     background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
     background += [evaluating(evaluation) for evaluation in parts.evaluations]
     if parts.listens_to:
-        consumer = Consumer(foreign, stores.views, parser(parts.listens_to.values()))
+        consumer = Consumer(foreign, stores.views, parser(parts.listens_to.values()), span)
         source = KafkaSource(
             settings.kafka_bootstrap,
             topics=tuple(parts.listens_to),

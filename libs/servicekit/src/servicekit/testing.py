@@ -30,7 +30,7 @@ from eventcore.record import Record
 from eventcore.testing import NOON
 from servicekit.call import Call, enter_call
 from servicekit.kernel import Kernel
-from servicekit.runtime import Parts, parser, published
+from servicekit.runtime import Parts, parser, published, span
 from servicekit.scope import Principal, Scope
 
 Q = TypeVar("Q")
@@ -68,12 +68,13 @@ class Running:
         self._fold = OwnFold(self.appends, deciders, own)
         source = f"credence/{parts.name}"
         self._publish = Publisher(
-            self.appends, deciders, published(parts.public), log, topic=parts.topic, source=source
+            self.appends, deciders, published(parts.public), log, topic=parts.topic, source=source, span=span
         )
         self._evaluators = [
-            Evaluator(e, self.views, self.targets, executor, clock, actor=parts.name) for e in parts.evaluations
+            Evaluator(e, self.views, self.targets, executor, clock, actor=parts.name, span=span)
+            for e in parts.evaluations
         ]
-        self._consumer = Consumer(foreign, self.views, parser(parts.listens_to.values()))
+        self._consumer = Consumer(foreign, self.views, parser(parts.listens_to.values()), span)
         self._log = log
         self._read = 0
 

@@ -78,7 +78,6 @@ class Told:
                 topic=package,
                 source=f"credence/{service}",
                 epoch="told",
-                traceparent="",
             )
         )
         return version

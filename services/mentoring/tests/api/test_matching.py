@@ -45,7 +45,6 @@ class Stage:
             topic=f"credence.{service}.v1",
             source=f"credence/{service}",
             epoch="another",
-            traceparent="",
         )
         self.world.log.records.append(record)
 
