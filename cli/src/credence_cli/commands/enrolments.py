@@ -28,6 +28,7 @@ from credence_cli.state import last_token
 cohort_app = typer.Typer(help="Cohorts and their sessions.", no_args_is_help=True)
 
 ADMISSIONS = Identity.of("admissions")
+IMPORTER = Identity.of("importer")
 ROWS_MAX = 1_000
 STATUS_WORDS = {
     enrolments_pb2.ENROLMENT_STATUS_REQUESTED: "requested",
@@ -192,6 +193,14 @@ def enrol(
             "missing. People who are not registered yet are.",
         ),
     ] = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            help="First day of the enrolment, YYYY-MM-DD; today unless given. A past one is an importer's to name, and "
+            "this signs as one.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Registers people and asks for their places; who finds the cohort full waits."""
@@ -202,12 +211,12 @@ def enrol(
             raise CommandFailed(Exit.USAGE, "name the people, or a file with --file")
         if len(rows) > ROWS_MAX:
             raise CommandFailed(Exit.USAGE, f"{len(rows)} people: enrol at most {ROWS_MAX} at once")
-        async with connected(ADMISSIONS) as client:
+        async with connected(IMPORTER if on else ADMISSIONS) as client:
             registered = await client.call(people_stub(client).RegisterPeople, _registration(rows))
             refused = outcomes.exit_of(registered.outcomes)
             if refused:
                 return outcomes.report(registered, [f"person {r['person']}" for r in rows], as_json)
-            request = enrolments_pb2.RequestEnrolmentsRequest(rows=[_wish(cohort, row) for row in rows])
+            request = enrolments_pb2.RequestEnrolmentsRequest(rows=[_wish(cohort, row, on) for row in rows])
             answer = await client.call(enrolment_stub(client).RequestEnrolments, request)
             learners = {e.person_id: e for e in await _decided(client, cohort, answer, rows)}
         labels = [f"{row['person']}: {_status(learners.get(row['person']))}" for row in rows]
@@ -260,9 +269,9 @@ def _registration(rows: list[dict[str, str]]) -> people_pb2.RegisterPeopleReques
     )
 
 
-def _wish(cohort: str, row: dict[str, str]) -> enrolments_pb2.RequestEnrolment:
+def _wish(cohort: str, row: dict[str, str], on: str) -> enrolments_pb2.RequestEnrolment:
     wish = enrolments_pb2.RequestEnrolment(
-        cohort_id=cohort, person_id=row["person"], employer_id=row.get("employer", "")
+        cohort_id=cohort, person_id=row["person"], employer_id=row.get("employer", ""), effective_on=on
     )
     if row.get("reference"):
         wish.references.add(provider_id=row.get("provider", ""), reference=row["reference"])

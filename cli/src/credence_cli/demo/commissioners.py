@@ -44,8 +44,11 @@ async def _open_and_enrol(stage: Stage, cohort: str, people: list[str], waiting:
         f"--capacity {PLACES} --waiting-list",
     )
     await stage.open_cohort(cohort, PROGRAMME, started, PROVIDER, PLACES)
-    stage.step(f"{len(people)} people ask for a place; the last one waits.", f"enrol {cohort} {people[0]} ...")
-    found = await stage.enrol(cohort, people, stage.ago(STARTED_DAYS_AGO + 20), provider=PROVIDER)
+    enrolled = stage.ago(STARTED_DAYS_AGO + 20)
+    stage.step(
+        f"{len(people)} people ask for a place; the last one waits.", f"enrol {cohort} {people[0]} ... --on {enrolled}"
+    )
+    found = await stage.enrol(cohort, people, enrolled, provider=PROVIDER)
     render_enrolments(found)
     status = {e.person_id: e.status for e in found}
     stage.expect(status[waiting] == enrolments_pb2.ENROLMENT_STATUS_WAITING, "the seventh does not wait")
