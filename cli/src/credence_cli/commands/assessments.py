@@ -50,6 +50,7 @@ AWARD_STATES = {
     standings_pb2.AWARD_STATE_UNDER_REVIEW: "under review",
     standings_pb2.AWARD_STATE_CAPPED: "capped",
     standings_pb2.AWARD_STATE_REVOKED: "revoked",
+    standings_pb2.AWARD_STATE_HELD_FROM_ANOTHER_COHORT: "held from another cohort",
 }
 
 
@@ -187,6 +188,9 @@ def decide(
     award: Annotated[str, typer.Argument(help="The award's id.")],
     decision: Annotated[str, typer.Argument(help="uphold or revoke.")],
     body: Body,
+    review: Annotated[
+        str, typer.Option("--review", help="The review's id (`board reviews`); another one may have been opened since.")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="A code, e.g. clerical-error.")],
     on: On = None,
     as_json: Json = False,
@@ -204,6 +208,7 @@ def decide(
             decision=decisions[decision],
             reason_code=reason,
             decided_on=on or "",
+            review_id=review,
         )
         async with connected(Identity.of("awarding-body", bodies=[body])) as client:
             request = awards_pb2.DecideReviewsRequest(rows=[row])
@@ -220,10 +225,11 @@ def _list(state: standings_pb2.AwardState.ValueType) -> Callable[[str, bool], No
                 request = awards_pb2.ListAwardsRequest(state=state, token=last_token())
                 answer = await client.call(award_stub(client).ListAwards, request)
             rows = [
-                (a.cohort_id, a.person_id, a.award_id, a.credit.credits, AWARD_STATES.get(a.state, "?"))
+                (a.cohort_id, a.person_id, a.award_id, a.credit.credits, AWARD_STATES.get(a.state, "?"), a.review_id)
                 for a in answer.awards
             ]
-            show(answer, as_json, lambda: table("", ("cohort", "person", "award", "credits", "state"), rows))
+            columns = ("cohort", "person", "award", "credits", "state", "review")
+            show(answer, as_json, lambda: table("", columns, rows))
             return Exit.OK
 
         run(work())
