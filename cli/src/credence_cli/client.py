@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -119,7 +120,10 @@ class CallFailed(CommandFailed):
 def explain(error: grpc.aio.AioRpcError) -> CallFailed:
     """A gRPC error in plain words, with every violated field on a line of its own."""
     status, reason, details = error.code(), "", list[str]()
-    rich = rpc_status.from_call(cast(Any, error))
+    try:
+        rich = rpc_status.from_call(cast(Any, error))
+    except (ValueError, DecodeError):
+        rich = None  # a proxy's details, of another status or no details at all: the status itself still holds
     for detail in rich.details if rich is not None else ():
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info):

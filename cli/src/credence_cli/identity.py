@@ -61,11 +61,11 @@ def mint(identity: Identity, folder: Path | None = None, *, lifetime_seconds: in
     try:
         pem = secrets.signing_key.read_text()
         kid = json.loads(secrets.jwks.read_text())["keys"][0]["kid"]
-    except OSError:
+    except (OSError, ValueError, LookupError):
         raise CommandFailed(
             Exit.NOT_ALLOWED,
-            f"no development key in {secrets.folder}: set CREDENCE_TOKEN to a token of your issuer, or start the "
-            "development stack with `credence stack up`",
+            f"no development key that can be read in {secrets.folder}: set CREDENCE_TOKEN to a token of your issuer, "
+            "or start the development stack with `credence stack up`",
         ) from None
     now = int(time.time())
     claims: dict[str, object] = {
