@@ -22,7 +22,8 @@ GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 def generate(out: Path) -> None:
     sources = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*.proto"))
     well_known = files("grpc_tools") / "_proto"
-    flags = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy")] + [f"--mypy_grpc_out=only_async:{out}"]
+    flags = [f"--{kind}_out={out}" for kind in ("python", "grpc_python")]
+    flags += [f"--mypy_out=quiet:{out}", f"--mypy_grpc_out=quiet,only_async:{out}"]
     # protoc finds the mypy plugins on the PATH: put this interpreter's scripts first, whatever the shell has.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     subprocess.run(
@@ -47,7 +48,9 @@ def main() -> int:
         generate(fresh)
         new, old = generated(fresh), generated(ROOT)
         stale = sorted(
-            str(p) for p in new | old if p not in new or p not in old or not filecmp.cmp(fresh / p, ROOT / p, shallow=False)
+            str(p)
+            for p in new | old
+            if p not in new or p not in old or not filecmp.cmp(fresh / p, ROOT / p, shallow=False)
         )
         if check:
             for name in stale:
