@@ -48,6 +48,10 @@ format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix .
 
+##@ Figures
+bench: setup ## what it costs beside the bare libraries (BENCH="appends --quick"; BENCH=report runs all)
+	@$(BIN)/python -m bench $(BENCH)
+
 ##@ Locks and generated code
 proto: setup ## generate the contracts package from proto/**/*.proto
 	@$(BIN)/buf lint
@@ -59,4 +63,4 @@ lock: setup ## resolve every dependency again, with hashes, naming no registry
 	$(LOCK) $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
 	$(LOCK) -c requirements.lock requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
-.PHONY: help setup demo test check test-import format proto lock
+.PHONY: help setup demo test check test-import format bench proto lock

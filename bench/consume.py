@@ -156,7 +156,6 @@ def _records(topic: str, streams: int) -> list[Record]:
             topic=topic,
             source="credence/enrolment",
             epoch="bench",
-            traceparent="",
         )
         for stream, version, event in ordered
     ]
