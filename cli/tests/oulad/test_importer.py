@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from credence_cli.exits import CommandFailed, Exit
 from credence_cli.oulad.importer import Imported, Importer
 from credence_cli.oulad.plan import Plan
 from credence_cli.oulad.progress import Report
-from credence_cli.oulad.reconcile import Answers
+from credence_cli.oulad.reconcile import Answers, Standing
 
 ROWS = {"programmes": 2, "cohorts": 2, "people": 5, "enrolments": 6, "withdrawals": 2, "results": 21, "carried-over": 1}
 
@@ -130,6 +131,27 @@ async def test_a_row_that_contradicts_what_is_there_is_listed_and_stays_unexplai
         ("enrolments", ("aaa-2013j", "s2")),
         ("results", ("aaa-2013j", "s2", "11")),
     ]
+
+
+async def test_a_retake_earns_its_credit_on_its_own_cohort_and_not_on_the_one_that_was_left(tmp_path: Path) -> None:
+    added = {
+        "courses": "BBB,2013J,268\n",
+        "assessments": "BBB,2013J,31,TMA,19,100\n",
+        "studentInfo": "BBB,2013B,2,0,60,Withdrawn\nBBB,2013J,2,1,60,Pass\n",
+        "studentRegistration": "BBB,2013B,2,-9,40\nBBB,2013J,2,-9,\n",
+        "studentAssessment": "21,2,19,0,80\n31,2,19,0,80\n",
+    }
+    made = planned(write(tmp_path, **{name: SAMPLE[f"{name}.csv"] + rows for name, rows in added.items()}))
+    platform = Platform()
+    done = await imported(platform, made)
+    held = await answers(platform, made, done)
+    assert [key for key in held.awards if key[1] == "s2"] == [("bbb-2013j", "s2")]
+    assert held.standings["bbb-2013b", "s2"] == Standing("withdrawn", Decimal(0))
+    assert held.standings["bbb-2013j", "s2"] == Standing("placed", Decimal(60))
+    assert (await reconciled(platform, made, done)).unexplained == 0
+    # Also when only the cohort that was left is looked at.
+    only = planned(tmp_path, "BBB-2013B")
+    assert (await reconciled(platform, only, await imported(platform, only))).unexplained == 0
 
 
 async def test_one_real_presentation_reconciles_without_an_unexplained_difference(oulad_folder: Path) -> None:

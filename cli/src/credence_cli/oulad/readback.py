@@ -140,8 +140,7 @@ class Reader:
                             _AWARDS[award.state], Decimal(award.credit.credits or 0)
                         )
                 for standing in await self._standings(cohort):
-                    confirmed = Decimal(standing.credits_confirmed or 0)
-                    standings[cohort, standing.person_id] = Standing(standing.enrolment, confirmed)
+                    standings[cohort, standing.person_id] = Standing(standing.enrolment, _credits(standing))
                 meter.advance(1)
         return Answers(enrolments, withdrawals, results, carried_over, awards, standings)
 
@@ -175,6 +174,12 @@ class Reader:
 
 def _rests(standing: standings_pb2.Standing) -> bool:
     return not standing.pending and not any(award.state in _ON_THE_WAY for award in standing.awards)
+
+
+def _credits(standing: standings_pb2.Standing) -> Decimal:
+    """Confirmed on this cohort. The standing's own sum is the programme's: it also holds what a retake has earned."""
+    confirmed = (a for a in standing.awards if a.state == standings_pb2.AWARD_STATE_CONFIRMED)
+    return sum((Decimal(award.credit.credits or 0) for award in confirmed), Decimal(0))
 
 
 def _result(component: assessments_pb2.ComponentAssessment) -> Result:

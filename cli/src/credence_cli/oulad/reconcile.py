@@ -46,7 +46,7 @@ class Award:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the learner is told: the enrolment's status and the confirmed credits of the cohort's programme."""
+    """What the learner is told: the enrolment's status and the credits confirmed on this cohort."""
 
     enrolment: str
     credits: Decimal
