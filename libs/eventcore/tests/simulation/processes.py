@@ -1,0 +1,320 @@
+"""The processes: small loops, as a service and its clients run them, around the kernel's own parts.
+
+Each mirrors what the real loop does (`eventcore.loops`, the bus's subscriber): repeat a step, survive what passes,
+stop on what does not. Whatever a process keeps between steps dies with it in a crash; what clients remember
+(`world.queues`) and what stores hold does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from eventcore import token
+from eventcore.consume import Consumer, Received
+from eventcore.decider import category_of
+from eventcore.deliver import OwnFold, Publisher, Undelivered
+from eventcore.evaluate import Evaluator
+from eventcore.execute import Request
+from eventcore.fold import Fault, Gap, Poison, View
+from eventcore.outcome import Outcome, Status
+from eventcore.store import KeyErased, StoreUnavailable
+
+from . import domain
+from .scheduler import Violation, give_way, idle
+from .script import NOTE, Wish
+
+if TYPE_CHECKING:
+    from .world import Service, World
+
+
+# ---- clients
+
+
+async def client(world: World, number: int) -> None:
+    """Sends its batches one after the other, each until every command has its answer."""
+    queue = world.queues[number]
+    while queue:
+        if not world.calm and world.r.random() < 0.25:
+            world.pause(world.me, world.r.randint(50, 400))  # a person at the other end
+            await give_way("think")
+        try:
+            batch = await _prepare(world, queue[0])
+        except StoreUnavailable:
+            continue
+        queue[0] = [wish for wish, _ in batch]
+        for wish in queue[0]:
+            world.tries[wish.id] += 1
+        if not world.calm and "twins" in world.faults and world.r.random() < 0.1:
+            for wish in queue[0]:
+                world.tries[wish.id] += 1
+            world.spawn("twin", _twin(world, batch))
+        queue[0] = await _send(world, batch)
+        if not queue[0]:
+            queue.pop(0)
+        await give_way("next batch")
+
+
+async def _prepare(world: World, batch: Sequence[Wish]) -> list[tuple[Wish, domain.Wish]]:
+    """The commands to send. Of an erased person nothing more can be sealed, so nothing more is asked."""
+    keyring = world.keyring()
+    prepared = []
+    for wish in batch:
+        sealed = None
+        if wish.verb == "place":
+            try:
+                sealed = await keyring.seal(domain.parts(wish.stream)[0], "note", NOTE)
+            except KeyErased:
+                continue
+        if wish.verb == "correct" and wish.replaces is None:
+            found = (await world.service["enr"].views.load("enrolments", [wish.stream])).get(wish.stream)
+            document = world.view.enrolment.read(found) if found else None
+            row = document.rows.get(wish.args[0]) if document else None
+            wish.replaces = row.version if row else 0
+        prepared.append((wish, wish.command(sealed)))
+    return prepared
+
+
+async def _twin(world: World, batch: Sequence[tuple[Wish, domain.Wish]]) -> None:
+    await _send(world, batch)
+
+
+async def _send(world: World, batch: Sequence[tuple[Wish, domain.Wish]]) -> list[Wish]:
+    """Executes a batch and notes what its caller was told; gives back what has to be sent again."""
+    again: list[Wish] = []
+    for category in dict.fromkeys(category_of(wish.stream) for wish, _ in batch):
+        mine = [(wish, command) for wish, command in batch if category_of(wish.stream) == category]
+        now = world.clock()
+        requests = [Request(w.stream, w.id, command, "client", now) for w, command in mine]
+        executor = world.executor(world.of(mine[0][0].stream))
+        outcomes = await executor.execute(world.deciders[category], requests)
+        for (wish, _), outcome in zip(mine, outcomes, strict=True):
+            _note(world, wish, outcome)
+            if outcome.status in (Status.UNKNOWN, Status.ABORTED):
+                again.append(wish)
+    return again
+
+
+def _note(world: World, wish: Wish, outcome: Outcome[Any]) -> None:
+    world.say("answer", wish.id, outcome.status.value, f"{outcome.stream}@{outcome.version}")
+    if outcome.status in (Status.CONFLICT, Status.DROPPED):
+        raise Violation("a retry taken for another command", wish.id, outcome.status)
+    if outcome.status in (Status.ACCEPTED, Status.REPLAYED):
+        place = (outcome.stream, outcome.version)
+        if world.acknowledged.setdefault(wish.id, place) != place:
+            raise Violation("two answers for one id", wish.id, world.acknowledged[wish.id], place)
+        if category_of(wish.stream) in ("enrol", "assess") and world.r.random() < 0.4:
+            passed = token.encode({outcome.stream: outcome.version})
+            world.spawn("query", query(world, wish.stream, passed))
+    if outcome.status is Status.REFUSED:
+        world.refused.add(wish.id)
+
+
+async def query(world: World, stream: str, passed: str) -> None:
+    """Read your own write: waits until the view and the standing have seen it."""
+    acc = world.service["acc"]
+    target = domain.target_of(*domain.parts(stream))
+    versions = token.decode(passed)
+    views: list[View[Any]] = [world.view.enrolment, world.view.assessment]
+    while True:
+        try:
+            seen = await token.folded(acc.views, views, versions)
+            met = seen and await token.evaluated(acc.targets, world.evaluation, target, versions)
+        except StoreUnavailable:
+            continue
+        if met:
+            basis = acc.targets.targets[world.evaluation.name][target].basis
+            if any(basis.get(s, 0) < v for s, v in versions.items()):
+                raise Violation("token answered too early", target, versions, dict(basis))
+            return
+        await idle()
+
+
+async def eraser(world: World) -> None:
+    """Erases person p: the event first, then the key, each until it is done."""
+    executor = world.executor(world.service["enr"])
+    while "p" not in world.keys.keys or world.keys.keys["p"] is not None:
+        request = Request("person-p", "erase-p", domain.Erase(), "privacy-officer", world.clock())
+        (outcome,) = await executor.execute(world.deciders["person"], [request])
+        if outcome.status not in (Status.UNKNOWN, Status.ABORTED):
+            await world.keys.destroy_key("p", world.clock())
+            world.say("the key of p is destroyed")
+        await give_way("erase again")
+
+
+# ---- deliver
+
+
+def _hints(world: World, service: Service) -> list[str]:
+    """What was just stored is looked at first, and now and then whatever waits, as in the real loop."""
+    if not service.grown or world.r.random() < 0.5:
+        return []
+    hints = list(service.grown)
+    service.grown.clear()
+    return hints
+
+
+async def own_fold(world: World, service: Service) -> None:
+    work = OwnFold(service.appends, service.deciders, world.folder(service, service.own), limit=world.page)
+    while True:
+        hints = _hints(world, service)
+        try:
+            done = await work.step(hints)
+        except StoreUnavailable:
+            await give_way("back-off")
+            continue
+        except Fault as fault:
+            raise Violation("own fold stopped", str(fault)) from fault
+        if not done and not hints:
+            await idle()
+
+
+async def publisher(world: World, service: Service) -> None:
+    work = Publisher(
+        service.appends,
+        service.deciders,
+        domain.public,
+        service.bus,
+        topic=service.bus.topic,
+        source=service.name,
+        limit=world.page,
+    )
+    while True:
+        hints = _hints(world, service)
+        try:
+            done = await work.step(hints)
+        except (StoreUnavailable, Undelivered):
+            await give_way("back-off")
+            continue
+        if not done and not hints:
+            await idle()
+
+
+# ---- fold
+
+
+async def consumer(world: World, me: int) -> None:
+    """Folds enr's topic into acc's views. On poison or a gap it stops, for good, until it is started again."""
+    acc = world.service["acc"]
+    bus = world.service["enr"].bus
+    folder = world.folder(acc, [world.view.enrolment, world.view.cohort])
+    consumer = Consumer(folder, acc.views, world.parse)
+    while True:
+        generation, ends = world.generation, {}
+        batch: list[Received] = []
+        for p, log in enumerate(bus.partitions):
+            at = world.committed[p]
+            got = log[at : at + world.r.randint(1, 4)] if world.owner[p] == me else []
+            batch += [Received(bus.topic, p, at + i, r.headers, r.value) for i, r in enumerate(got)]
+            if got:
+                ends[p] = at + len(got)
+        if not batch:
+            await idle()
+            continue
+        await give_way("poll")
+
+        def commit(generation: int = generation, ends: dict[int, int] = ends) -> None:
+            """A zombie's commit is refused; any commit may be lost."""
+            if generation == world.generation and not world.strikes("kafka", world.rates.io_p / 4):
+                world.say("commit", ends)
+                world.changes += 1
+                for p, end in ends.items():
+                    world.committed[p] = end
+
+        try:
+            await consumer.handle(batch)
+        except StoreUnavailable:
+            continue
+        except (Poison, Gap) as fault:
+            await _stopped(world, fault)
+        commit()
+        await give_way("next poll")
+
+
+async def _stopped(world: World, fault: Fault) -> None:
+    """Waits to be killed by the operator, unready and loud."""
+    world.say("STOPPED by", type(fault).__name__, fault)
+    if isinstance(fault, Poison) and f"{fault.stream}@{fault.version}" not in world.bad:
+        raise Violation("poison out of nothing", str(fault))
+    if isinstance(fault, Gap) and fault.stream not in world.service["enr"].bus.lost:
+        raise Violation("gap out of nothing", str(fault))
+    while True:
+        await idle()
+
+
+async def operator(world: World) -> None:
+    """Ships the fix of a poison, publishes everything again for no good reason, and repairs a topic that lost
+    records."""
+    enr = world.service["enr"]
+    while True:
+        if world.bad and not world.fixed and world.now > world.fix_at:
+            world.fixed = True
+            world.changes += 1
+            world.say("the fix ships: consumers start again")
+            for name in world.running("consumer"):
+                world.restart(name)
+        if world.republish_at is not None and world.now > world.republish_at:
+            world.say("REPUBLICATION")
+            await _mark_unpublished(world, enr)
+            world.republish_at = None
+        if enr.bus.lost and (world.calm or world.now > world.repair_at):
+            await _recreate_topic(world, enr)
+            world.repair_at = world.now + 300
+        await idle()
+
+
+async def _mark_unpublished(world: World, service: Service) -> None:
+    for stream, slots in sorted(service.appends.streams.items()):
+        for first in sorted(slots):
+            await give_way("mark unpublished")
+            service.appends.marked["unpublished"].add((stream, first))
+    world.wake_all()
+
+
+async def _recreate_topic(world: World, service: Service) -> None:
+    """A record the topic lost leaves a gap that no later record can fill: its offset stands before the consumer's
+    stop. So the topic is made anew from the store and read from its start; what was folded is a duplicate.
+
+    Publishers and consumers are down meanwhile, and stay down until no write of theirs is under way any more: a late
+    clear of `unpublished` would leave a hole in the new topic. A crash of the operator begins it again.
+    """
+    world.say("the topic is REPAIRED")
+    for i in range(2):
+        world.stop(f"publish-{service.name}{i}")
+        world.stop(f"consumer{i}")
+    while world.late:
+        await give_way("wait for late writes")
+    service.bus.create()
+    world.generation += 1
+    world.committed = [0] * len(world.committed)
+    await _mark_unpublished(world, service)
+    service.bus.lost.clear()
+    for i in range(2):
+        world.restart(f"publish-{service.name}{i}")
+        world.restart(f"consumer{i}")
+
+
+# ---- evaluate
+
+
+async def evaluator(world: World) -> None:
+    acc = world.service["acc"]
+    work = Evaluator(
+        world.evaluation,
+        acc.views,
+        acc.targets,
+        world.executor(acc),
+        world.clock,
+        actor="service",
+        limit=world.page,
+    )
+    while True:
+        try:
+            look = await work.look()
+        except StoreUnavailable:
+            await give_way("back-off")
+            continue
+        if look.unsettled:
+            await give_way("back-off")
+        if not look.evaluated:
+            await idle()
