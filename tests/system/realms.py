@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from catalogue.files import check
@@ -44,6 +44,7 @@ class Names:
     session: str
     plus: str
     mentor: str
+    review: str
 
     @classmethod
     def of(cls, run: str) -> Names:
@@ -86,9 +87,9 @@ def build(platform: Platform) -> Names:
     course.enrols(names.person, names.reviewed)
     naming = people_pb2.NamePerson(person_id=names.person, name="Sample Learner 01")
     course.writes(people_pb2.NamePeopleRequest(rows=[naming]), ADMISSIONS)
-    _earn_credit(course, names)
+    review = _earn_credit(course, names)
     _be_mentored(platform, names)
-    return names
+    return replace(names, review=review)
 
 
 def _more_cohorts(course: Story, names: Names) -> None:
@@ -119,8 +120,8 @@ def _more_cohorts(course: Story, names: Names) -> None:
     course.writes(enrolments_pb2.RequestEnrolmentsRequest(rows=asked), Identity.of("importer"))
 
 
-def _earn_credit(course: Story, names: Names) -> None:
-    """The person holds provisional credit; the other learner's is confirmed, and then a mark is corrected."""
+def _earn_credit(course: Story, names: Names) -> str:
+    """The person holds provisional credit; the other learner's is confirmed, then a mark is corrected: the review."""
     for person in (names.person, names.reviewed):
         course.attends(person, SESSIONS)
         opting_in = work.RecordAssessment.Register()
@@ -131,7 +132,7 @@ def _earn_credit(course: Story, names: Names) -> None:
         course.award(person, CREDIT, pb.AWARD_STATE_PROVISIONAL)
     assert told(outcomes_of(course.confirms(names.reviewed, CREDIT))) == ["accepted"]
     course.corrects(names.reviewed, "s3", ABSENT)
-    course.award(names.reviewed, CREDIT, pb.AWARD_STATE_UNDER_REVIEW)
+    return course.award(names.reviewed, CREDIT, pb.AWARD_STATE_UNDER_REVIEW).review_id
 
 
 def _be_mentored(platform: Platform, names: Names) -> None:

@@ -129,7 +129,7 @@ def decide(ask: Ask) -> Message:
     row = awards_pb2.DecideReview(
         command_id=ask.id, cohort_id=ask.names.cohort, person_id=ask.names.reviewed, award_id=CREDIT,
         decision=awards_pb2.REVIEW_DECISION_UPHOLD, reason_code="clerical-error",
-        review_id="review-1",
+        review_id=ask.names.review,
     )  # fmt: skip
     return awards_pb2.DecideReviewsRequest(rows=[row])
 
