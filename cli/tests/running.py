@@ -12,13 +12,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from credence_cli.main import main
+import typer
+
+from credence_cli.embedded.kafka_jars import kafka_jars
+from credence_cli.main import app, main
 
 EXECUTABLE = Path(sys.executable).with_name("credence")
 ROOT = Path(__file__).parents[2]
@@ -56,6 +60,12 @@ class Home:
 
     folder: Path
     called: set[tuple[str, ...]] = field(default_factory=set)
+
+    def with_kafka(self) -> Home:
+        """Kafka's jars put into it, fetched once for all homes."""
+        jars = kafka_jars()[0].parent
+        (self.folder / jars.name).symlink_to(jars)
+        return self
 
     def env(self, **more: str) -> dict[str, str]:
         """This process's environment with this home, and no other word of Credence."""
@@ -112,6 +122,16 @@ class Home:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, by the words that call it."""
+    command = command or typer.main.get_command(app)
+    children = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in children.items():
+        yield from commands(child, (*path, name))
 
 
 def _names(data: Any) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.tests.running import Home
+from cli.tests.running import Home, commands
 from credence.accreditation.v1 import assessments_pb2, standings_pb2
 from credence.common.v1 import outcome_pb2
 from credence.enrolment.v1 import attendance_pb2, enrolments_pb2
@@ -143,6 +143,13 @@ def test_nobody_reading_is_no_failure_to_talk_about(capsys: pytest.CaptureFixtur
 
 
 # Help
+
+
+@pytest.mark.parametrize("words", [path for path, _ in commands()], ids=" ".join)
+def test_every_command_explains_itself(home: Home, words: tuple[str, ...]) -> None:
+    shown = home.call(*words, "--help").out
+    assert f"credence {' '.join(words)} " in shown
+    assert home.call(*words, "-h").out == shown
 
 
 @pytest.mark.parametrize("group", ["", "attendance", "stack", "import"])
