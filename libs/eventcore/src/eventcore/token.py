@@ -38,12 +38,13 @@ def decode(token: str) -> dict[str, int]:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(base64.urlsafe_b64decode(token.encode()), MAX_BYTES)
         versions = json.loads(text) if not unpacker.unconsumed_tail else None
-    except (ValueError, binascii.Error, zlib.error) as error:
+    except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
+        # RecursionError: a few bytes unpack to a hundred thousand brackets, within every limit on size.
         raise BadToken("not a token of this platform: pass back what a command answered") from error
     if (
         not isinstance(versions, dict)
         or len(versions) > MAX_STREAMS
-        or not all(isinstance(v, int) and v > 0 for v in versions.values())
+        or not all(type(v) is int and v > 0 for v in versions.values())
     ):
         raise BadToken("not a token of this platform: pass back what a command answered")
     return versions
@@ -68,13 +69,18 @@ async def until(met: Callable[[], Awaitable[bool]], pause: Callable[[], Awaitabl
 
 async def folded(store: ViewStore, views: Iterable[View[Any]], versions: Mapping[str, int]) -> bool:
     """Whether these views have folded what the token names of their streams."""
+    return not await missing(store, views, versions)
+
+
+async def missing(store: ViewStore, views: Iterable[View[Any]], versions: Mapping[str, int]) -> dict[str, int]:
+    """What these views have yet to fold: ask again for this only, a token names up to MAX_STREAMS streams."""
+    behind: dict[str, int] = {}
     for view in views:
         mine = {s: v for s, v in versions.items() if category_of(s) == view.category}
         if mine:
             found = await store.load(view.name, list(mine))
-            if any(found.get(s, ABSENT).version < v for s, v in mine.items()):
-                return False
-    return True
+            behind.update({s: v for s, v in mine.items() if found.get(s, ABSENT).version < v})
+    return behind
 
 
 async def evaluated(store: TargetStore, evaluation: Evaluation, target: str, versions: Mapping[str, int]) -> bool:

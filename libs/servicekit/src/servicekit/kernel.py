@@ -108,8 +108,12 @@ class Kernel:
         if not versions:
             return
 
+        behind = versions
+
         async def met() -> bool:
-            if not await tokens.folded(self.views, views, versions):
+            nonlocal behind
+            behind = await tokens.missing(self.views, views, behind)
+            if behind:
                 return False
             for evaluation, target in results:
                 if not await tokens.evaluated(self.targets, evaluation, target, versions):
