@@ -1,0 +1,91 @@
+"""Consume: a batch is folded and marked whole, or nothing of it may be committed."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventcore.consume import Consumer, Received
+from eventcore.fold import Folder, Gap, Poison
+from eventcore.memory import MemoryViews
+from eventcore.record import PublicEvent, WrongEpoch, encode
+from eventcore.store import StoreUnavailable
+
+from .sample import JARS, JarDocument, NoMarks, dropped, jar_of, parse
+
+JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
+
+
+def received(
+    stream: str, version: int, *, epoch: str = "e1", value: bytes = b"1", kind: str = "sample.Dropped"
+) -> Received:
+    record = encode(dropped(stream, version), PublicEvent(kind, value), topic="jars.v1", source="sample", epoch=epoch)
+    return Received("jars.v1", 0, version, record.headers, record.value)
+
+
+def consumer(views: MemoryViews, marks: NoMarks | None = None) -> Consumer:
+    return Consumer(Folder([JARS], views, marks or NoMarks()), views, parse)
+
+
+async def test_a_batch_of_many_streams_is_folded_and_marked() -> None:
+    views, marks = MemoryViews(), NoMarks()
+
+    await consumer(views, marks).handle([received(JAR_1, 1), received(JAR_2, 1), received(JAR_1, 2)])
+
+    assert jar_of(views, JAR_1) == (2, JarDocument(shelf="a", coins=2))
+    assert marks.marked == [JAR_1, JAR_2]
+
+
+async def test_streams_that_no_view_folds_are_not_even_decoded() -> None:
+    views = MemoryViews()
+
+    await consumer(views).handle([received("box-1", 5, kind="sample.OfTomorrow"), received(JAR_1, 1)])
+
+    assert jar_of(views, JAR_1)[0] == 1
+
+
+async def test_a_poison_record_stops_its_consumer_after_what_could_be_folded() -> None:
+    views = MemoryViews()
+
+    with pytest.raises(Poison, match=f"{JAR_1}@2"):
+        await consumer(views).handle([received(JAR_1, 1), received(JAR_1, 2, value=b"broken"), received(JAR_2, 1)])
+
+    assert (jar_of(views, JAR_1)[0], jar_of(views, JAR_2)[0]) == (1, 1)
+
+
+async def test_a_record_without_our_headers_is_poison_at_its_offset() -> None:
+    with pytest.raises(Poison, match=r"jars.v1\[3\]@42"):
+        await consumer(MemoryViews()).handle([Received("jars.v1", 3, 42, {}, b"")])
+
+
+async def test_a_gap_stops_its_consumer() -> None:
+    with pytest.raises(Gap, match="version 1 has not come"):
+        await consumer(MemoryViews()).handle([received(JAR_1, 2)])
+
+
+async def test_a_log_of_another_epoch_stops_a_consumer_with_a_clear_message() -> None:
+    views = MemoryViews()
+    await consumer(views).handle([received(JAR_1, 1)])
+
+    with pytest.raises(WrongEpoch, match="its store was replaced"):
+        await consumer(views).handle([received(JAR_1, 2, epoch="e2")])
+
+    assert jar_of(views, JAR_1)[0] == 1
+
+
+async def test_a_store_that_is_away_means_the_batch_again() -> None:
+    views = MemoryViews()
+    work = consumer(views)
+
+    async def away(_operation: str) -> None:
+        raise StoreUnavailable("away")
+
+    async def back(_operation: str) -> None:
+        return None
+
+    views.switch = away
+    with pytest.raises(StoreUnavailable):
+        await work.handle([received(JAR_1, 1)])
+    views.switch = back
+    await work.handle([received(JAR_1, 1)])
+
+    assert jar_of(views, JAR_1)[0] == 1

@@ -1,0 +1,225 @@
+"""Deliver: own views and the bus get every append, in the stream's order, whatever fails in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventcore.deliver import OwnFold, Publisher, Undelivered
+from eventcore.event import UnknownEventType
+from eventcore.fold import Folder
+from eventcore.memory import MemoryAppends, MemoryViews
+from eventcore.record import MARKER_TYPE, Record
+from eventcore.store import Mark
+
+from .sample import JAR, JARS, JarDocument, NoMarks, drop, executor, jar_of, public, seal
+
+JAR_1, JAR_2, JAR_3 = "jar-1--a", "jar-2--a", "jar-3--a"
+
+
+@dataclass
+class SampleBus:
+    """Refuses the records named in `refuses`, once each; a batch is sent in its order."""
+
+    refuses: list[str] = field(default_factory=list)
+    topic: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    renewed: int = 0
+
+    async def send(self, records: Sequence[Record]) -> list[bool]:
+        streams = [record.key for record in records]
+        assert len(set(streams)) == len(streams), "one record of a stream in flight"
+        acknowledged = []
+        for record in records:
+            name = record.headers["ce_id"]
+            acknowledged.append(name not in self.refuses)
+            if name in self.refuses:
+                self.refuses.remove(name)
+            else:
+                self.topic.append(name)
+                self.records.append(record)
+        return acknowledged
+
+    async def renew(self) -> None:
+        self.renewed += 1
+
+
+def publisher(store: MemoryAppends, bus: SampleBus, *, limit: int = 500) -> Publisher:
+    return Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", limit=limit)
+
+
+def own_fold(store: MemoryAppends, views: MemoryViews, *, limit: int = 500) -> OwnFold:
+    return OwnFold(store, {"jar": JAR}, Folder([JARS], views, NoMarks()), limit=limit)
+
+
+async def stored(*coins: tuple[str, int]) -> MemoryAppends:
+    """One append for each (stream, coins)."""
+    store = MemoryAppends()
+    for i, (stream, n) in enumerate(coins):
+        await executor(store).execute(JAR, [drop(stream, f"k{i}", n)])
+    return store
+
+
+async def test_each_event_is_one_record_and_streams_go_side_by_side_in_order() -> None:
+    store, bus = await stored((JAR_1, 2), (JAR_2, 1), (JAR_1, 1)), SampleBus()
+
+    assert await publisher(store, bus).step() == 3
+
+    assert [name for name in bus.topic if name.startswith(JAR_1)] == [f"{JAR_1}@{v}" for v in (1, 2, 3)]
+    assert sorted(bus.topic)[-1] == f"{JAR_2}@1"
+    assert store.marked["unpublished"] == set()
+    assert await publisher(store, bus).step() == 0
+
+
+async def test_what_others_must_not_see_goes_out_as_a_bare_marker() -> None:
+    store, bus = await stored((JAR_1, 1)), SampleBus()
+    await executor(store).execute(JAR, [seal(JAR_1, "seal")])
+
+    await publisher(store, bus).step()
+
+    assert [(r.headers["ce_type"], r.value) for r in bus.records] == [("sample.Dropped", b"1"), (MARKER_TYPE, b"")]
+
+
+async def test_after_a_failed_send_nothing_more_of_that_stream_goes_out() -> None:
+    store, bus = await stored((JAR_1, 3), (JAR_2, 1)), SampleBus(refuses=[f"{JAR_1}@2"])
+
+    with pytest.raises(Undelivered):
+        await publisher(store, bus).step()
+
+    assert f"{JAR_1}@3" not in bus.topic
+    assert bus.renewed == 1, "nothing queued before may overtake what comes next"
+    assert {stream for stream, _ in store.marked["unpublished"]} == {JAR_1}
+
+
+async def test_a_stream_that_failed_goes_on_from_its_first_unpublished_append() -> None:
+    store, bus = await stored((JAR_1, 1), (JAR_1, 2)), SampleBus(refuses=[f"{JAR_1}@3"])
+    with pytest.raises(Undelivered):
+        await publisher(store, bus).step()
+
+    await publisher(store, bus).step()
+
+    assert bus.topic == [f"{JAR_1}@{v}" for v in (1, 2, 2, 3)]
+    assert store.marked["unpublished"] == set()
+
+
+async def test_an_append_is_done_only_when_its_last_record_is_acknowledged() -> None:
+    cleared: list[tuple[str, int]] = []
+    bus = SampleBus()
+
+    class Watched(MemoryAppends):
+        async def clear(self, mark: Mark, appends: Sequence) -> None:  # type: ignore[type-arg]
+            for append in appends:
+                assert f"{append.stream}@{append.last}" in bus.topic
+                cleared.append((append.stream, append.first))
+            await super().clear(mark, appends)
+
+    store = Watched()
+    await executor(store).execute(JAR, [drop(JAR_1, "a", 3), drop(JAR_2, "b")])
+
+    await publisher(store, bus).step()
+
+    assert cleared == [(JAR_2, 1), (JAR_1, 1)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_pages_reach_every_stream_in_order(limit: int) -> None:
+    store = await stored(*[(s, n) for n in (1, 2, 1) for s in (JAR_1, JAR_2, JAR_3)])
+    bus = SampleBus()
+    work = publisher(store, bus, limit=limit)
+
+    steps = 0
+    while await work.step():
+        steps += 1
+        assert steps < 50
+
+    for stream in (JAR_1, JAR_2, JAR_3):
+        assert [name for name in bus.topic if name.startswith(stream)] == [f"{stream}@{v}" for v in range(1, 5)]
+
+
+async def test_a_hint_delivers_its_streams_first() -> None:
+    store, bus = await stored((JAR_1, 1), (JAR_2, 1)), SampleBus()
+
+    assert await publisher(store, bus).step([JAR_2, JAR_2]) == 1
+
+    assert bus.topic == [f"{JAR_2}@1"]
+
+
+async def test_two_publishers_at_once_repeat_but_never_reorder() -> None:
+    store, bus = await stored((JAR_1, 2), (JAR_1, 1)), SampleBus()
+    held = await store.pending("unpublished", limit=10)
+
+    await publisher(store, bus).step()
+    store.marked["unpublished"] |= {(a.stream, a.first) for a in held}  # what a second one had read before
+    await publisher(store, bus).step()
+
+    assert list(dict.fromkeys(bus.topic)) == [f"{JAR_1}@{v}" for v in (1, 2, 3)]
+
+
+async def test_own_views_are_folded_and_only_then_cleared() -> None:
+    store, views = await stored((JAR_1, 2), (JAR_1, 1), (JAR_2, 1)), MemoryViews()
+
+    assert await own_fold(store, views).step() == 3
+
+    assert jar_of(views, JAR_1) == (3, JarDocument(shelf="a", coins=3))
+    assert store.marked["unfolded"] == set()
+
+
+async def test_a_view_that_cannot_be_written_keeps_its_appends_unfolded() -> None:
+    store = await stored((JAR_1, 1))
+
+    async def away(_operation: str) -> None:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        await own_fold(store, MemoryViews(away)).step()
+
+    assert store.marked["unfolded"] == {(JAR_1, 1)}
+
+
+async def test_a_view_younger_than_its_stream_is_folded_from_the_start() -> None:
+    store = await stored((JAR_1, 2))
+    await own_fold(store, MemoryViews()).step()
+    await executor(store).execute(JAR, [drop(JAR_1, "later")])
+    young = MemoryViews()
+
+    await own_fold(store, young).step()
+
+    assert jar_of(young, JAR_1) == (3, JarDocument(shelf="a", coins=3))
+
+
+async def test_a_stored_event_that_this_release_does_not_know_stops_delivery() -> None:
+    store = await stored((JAR_1, 1))
+
+    with pytest.raises(UnknownEventType):
+        await OwnFold(store, {}, Folder([JARS], MemoryViews(), NoMarks())).step()
+
+    assert store.marked["unfolded"] == {(JAR_1, 1)}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([JAR_1, JAR_2]), st.integers(1, 3)), max_size=6),
+    st.lists(st.tuples(st.sampled_from([JAR_1, JAR_2]), st.integers(1, 8)), max_size=6),
+    st.integers(1, 4),
+)
+async def test_whatever_sends_fail_the_topic_ends_with_every_event_first_seen_in_order(
+    coins: list[tuple[str, int]], refused: list[tuple[str, int]], limit: int
+) -> None:
+    store = await stored(*coins)
+    bus = SampleBus(refuses=[f"{stream}@{version}" for stream, version in refused])
+    work = publisher(store, bus, limit=limit)
+
+    for _ in range(100):
+        try:
+            if not await work.step():
+                break
+        except Undelivered:
+            continue
+
+    for stream in (JAR_1, JAR_2):
+        total = sum(n for s, n in coins if s == stream)
+        seen = list(dict.fromkeys(name for name in bus.topic if name.startswith(stream)))
+        assert seen == [f"{stream}@{v}" for v in range(1, total + 1)]

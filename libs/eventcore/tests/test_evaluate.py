@@ -1,0 +1,219 @@
+"""Evaluate: a result rests on the versions it names, and whatever moves in between leaves its target dirty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from eventcore.deliver import OwnFold
+from eventcore.evaluate import Evaluator, Marker, Pass, Reader
+from eventcore.execute import Limits
+from eventcore.fold import Folder
+from eventcore.memory import MemoryAppends, MemoryTargets
+from eventcore.store import StoreUnavailable
+from eventcore.testing import NOON
+
+from .sample import JAR, JARS, SHELF, FatedAppends, Stores, drop, executor, jar_of
+
+JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
+
+
+def folding(stores: Stores) -> OwnFold:
+    marker = Marker([SHELF], stores.views, stores.targets)
+    return OwnFold(stores.appends, {"jar": JAR}, Folder([JARS], stores.views, marker))
+
+
+def evaluator(stores: Stores, now: datetime = NOON, attempts: int = 8) -> Evaluator:
+    run = executor(stores.appends, limits=Limits(attempts=attempts))
+    return Evaluator(SHELF, stores.views, stores.targets, run, lambda: now, actor="service")
+
+
+async def dropping(stores: Stores, stream: str, command_id: str, coins: int = 1) -> None:
+    await executor(stores.appends).execute(JAR, [drop(stream, command_id, coins)])
+    await folding(stores).step()
+
+
+def shelf(stores: Stores, name: str = "a") -> Any:
+    return stores.targets.targets["shelves"][name]
+
+
+async def test_a_document_that_changed_is_evaluated_with_what_it_rests_on() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 1)
+    await dropping(stores, JAR_2, "b", 1)
+
+    assert await evaluator(stores).look() == Pass(evaluated=1)
+
+    assert shelf(stores).result == {"coins": 2}
+    assert shelf(stores).basis == {JAR_1: 1, JAR_2: 1}
+    assert not shelf(stores).dirty
+    assert await evaluator(stores).look() == Pass()
+
+
+async def test_documents_of_another_target_are_left_alone() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a")
+    await dropping(stores, "jar-9--b", "b")
+
+    assert (await evaluator(stores).look()).evaluated == 2
+
+    assert shelf(stores, "b").result == {"coins": 1}
+
+
+async def test_a_command_is_executed_once_and_what_it_changed_is_looked_at_again() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 3)
+
+    await evaluator(stores).look()
+    assert not shelf(stores).dirty
+    await folding(stores).step()
+
+    assert shelf(stores).dirty, "the service's own append is a fact too"
+    await evaluator(stores).look()
+    document = jar_of(stores.views, JAR_1)[1]
+    assert document is not None
+    assert document.sealed
+    assert [e.type for a in stores.appends.streams[JAR_1].values() for e in a.events].count("jar.sealed.v1") == 1
+
+
+async def test_a_command_carries_the_version_it_was_decided_on_and_its_target() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 3)
+
+    await evaluator(stores).look()
+
+    (step,) = stores.appends.streams[JAR_1][4].steps
+    assert step.id.startswith("Seal-")
+    assert step.causation == "a"
+
+
+async def test_a_command_decided_on_old_facts_is_dropped_and_settles() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 3)
+    await executor(stores.appends).execute(JAR, [drop(JAR_1, "meanwhile")])
+
+    assert (await evaluator(stores).look()).unsettled == 0
+
+    assert len(stores.appends.streams[JAR_1]) == 2, "nothing was sealed on old facts"
+
+
+async def test_a_command_repeated_after_a_crash_is_replayed() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 3)
+    await evaluator(stores).look()
+    await stores.targets.mark("shelves", ["a"])  # the crash: the result was never written
+
+    assert (await evaluator(stores).look()).unsettled == 0
+
+    assert len(stores.appends.streams[JAR_1]) == 2
+
+
+async def test_a_command_that_ended_unknown_leaves_its_target_dirty() -> None:
+    stores = Stores(FatedAppends())
+    await dropping(stores, JAR_1, "a", 3)
+    assert isinstance(stores.appends, FatedAppends)
+    stores.appends.fates = ["lost"] * 2
+
+    look = await evaluator(stores, attempts=2).look()
+
+    assert look.unsettled == 1
+    assert shelf(stores).dirty
+    assert shelf(stores).result is None
+    assert (await evaluator(stores).look()).unsettled == 0
+
+
+async def test_a_fact_that_changes_during_the_look_keeps_the_target_dirty() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a")
+
+    class Interrupted(MemoryTargets):
+        async def finish(self, evaluation: str, findings: Sequence[Any]) -> list[bool]:
+            await dropping(stores, JAR_1, "meanwhile")
+            return await super().finish(evaluation, findings)
+
+    interrupted = Interrupted(targets=stores.targets.targets)
+    work = Evaluator(SHELF, stores.views, interrupted, executor(stores.appends), lambda: NOON, actor="service")
+
+    assert await work.look() == Pass(evaluated=1, lost=1)
+    assert shelf(stores).dirty
+
+    await evaluator(stores).look()
+    assert shelf(stores).result == {"coins": 2}
+
+
+async def test_of_two_evaluators_the_slower_cannot_overwrite() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a")
+
+    class Overtaken(MemoryTargets):
+        async def finish(self, evaluation: str, findings: Sequence[Any]) -> list[bool]:
+            await evaluator(stores).look()
+            return await super().finish(evaluation, findings)
+
+    slow = Overtaken(targets=stores.targets.targets)
+    work = Evaluator(SHELF, stores.views, slow, executor(stores.appends), lambda: NOON, actor="service")
+
+    assert (await work.look()).lost == 1
+    assert not shelf(stores).dirty
+
+
+async def test_a_deadline_wakes_its_target() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 0)
+    await stores.targets.mark("shelves", ["empty"])
+    await evaluator(stores).look()
+
+    assert await evaluator(stores, NOON + timedelta(minutes=59)).look() == Pass()
+    assert (await evaluator(stores, NOON + timedelta(minutes=60)).look()).evaluated == 1
+
+
+async def test_a_verdict_and_its_commands_share_one_now() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 3)
+    clock = iter(NOON + timedelta(seconds=n) for n in range(9))
+    work = Evaluator(
+        SHELF, stores.views, stores.targets, executor(stores.appends), lambda: next(clock), actor="service"
+    )
+
+    await work.look()
+
+    assert stores.appends.streams[JAR_1][4].recorded == NOON + timedelta(seconds=1)
+    assert next(clock) == NOON + timedelta(seconds=2), "the clock is read twice: for what is due, and for the look"
+
+
+async def test_a_store_that_is_away_leaves_everything_dirty() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a")
+
+    async def away(_operation: str) -> None:
+        raise StoreUnavailable("away")
+
+    stores.views.switch = away
+    with pytest.raises(StoreUnavailable):
+        await evaluator(stores).look()
+
+    assert shelf(stores).dirty
+
+
+async def test_a_reader_gives_a_fact_for_every_stream_asked_for() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a")
+
+    facts = await Reader(stores.views).get(JARS, [JAR_1, "jar-9--z", JAR_1])
+
+    assert facts[JAR_1].version == 1
+    assert (facts["jar-9--z"].version, facts["jar-9--z"].document) == (0, None)
+
+
+async def test_a_reader_finds_beyond_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventcore.evaluate.PAGE", 2)
+    stores = Stores(MemoryAppends())
+    for n in range(5):
+        await dropping(stores, f"jar-{n}--a", f"k{n}")
+
+    facts = await Reader(stores.views).find(JARS, {"shelf": "a"})
+
+    assert sorted(facts) == [f"jar-{n}--a" for n in range(5)]
