@@ -13,7 +13,7 @@ from credence.common.v1 import programme_pb2
 from credence.enrolment.v1 import catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2
 from credence_cli.identity import Identity
-from tests.system.platform import ADMISSIONS, OPERATOR, Platform, all_stored, outcomes_of, suffix, told
+from tests.system.platform import ADMISSIONS, OPERATOR, Platform, all_stored, suffix
 from tests.system.story import ABSENT, Story, ago
 from tests.system.test_mentor_plus import bring_to_standing
 
@@ -130,7 +130,7 @@ def _earn_credit(course: Story, names: Names) -> str:
         course.assesses(person, "project", work.RESULT_PASSED)
     for person in (names.person, names.reviewed):
         course.award(person, CREDIT, pb.AWARD_STATE_PROVISIONAL)
-    assert told(outcomes_of(course.confirms(names.reviewed, CREDIT))) == ["accepted"]
+    assert course.confirms(names.reviewed, CREDIT) == ["accepted"]
     course.corrects(names.reviewed, "s3", ABSENT)
     return course.award(names.reviewed, CREDIT, pb.AWARD_STATE_UNDER_REVIEW).review_id
 

@@ -11,7 +11,17 @@ from credence.accreditation.v1 import assessments_pb2 as work
 from credence.accreditation.v1 import awards_pb2, standings_pb2
 from credence.enrolment.v1 import attendance_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence_cli.identity import Identity
-from tests.system.platform import ADMISSIONS, IMPORTER, Platform, all_stored, outcomes_of, row_with, settled, suffix
+from tests.system.platform import (
+    ADMISSIONS,
+    IMPORTER,
+    Platform,
+    all_stored,
+    outcomes_of,
+    row_with,
+    settled,
+    suffix,
+    told,
+)
 
 BODY = "oxford-brookes"
 PRESENT = attendance_pb2.ATTENDANCE_STATE_PRESENT
@@ -149,10 +159,17 @@ class Story:
         step = work.RecordAssessment.Submit()
         self.records(person, component, who or Identity.of("learner", person=person), submit=step)
 
-    def confirms(self, person: str, award: str) -> Any:
+    def confirms(self, person: str, award: str) -> list[str]:
+        """The board's word, in its answer's: sent again while the standing is being looked at, as that answer asks."""
         row = awards_pb2.ConfirmAward(cohort_id=self.cohort, person_id=person, award_id=award)
         request = awards_pb2.ConfirmAwardsRequest(rows=[row], token=self.token)
-        return self.asks(request, Identity.of("awarding-body", bodies=[self.body]))
+        board = Identity.of("awarding-body", bodies=[self.body])
+
+        def look() -> list[str] | None:
+            said = told(outcomes_of(self.asks(request, board)))
+            return None if said == ["standing-pending"] else said
+
+        return settled(f"{award} of {person} can be confirmed", look)
 
     def standing(self, person: str, **cut: Any) -> standings_pb2.Standing:
         """As the learner sees it, resting on what was written last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from credence.accreditation.v1 import assessments_pb2 as work
 from credence.accreditation.v1 import standings_pb2 as pb
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
 from credence_cli.identity import Identity
-from tests.system.platform import ADMISSIONS, IMPORTER, Platform, all_stored, outcomes_of, told
+from tests.system.platform import ADMISSIONS, IMPORTER, Platform, all_stored, outcomes_of, settled, told
 from tests.system.story import Story, ago
 
 pytestmark = pytest.mark.servers
@@ -30,7 +31,14 @@ def bring_to_standing(platform: Platform, mentors: Sequence[str]) -> Story:
     for mentor in mentors:
         seminars.award(mentor, "mentor-standing", pb.AWARD_STATE_CONFIRMED)
     register(seminars, mentors)
+    for mentor in mentors:
+        settled(f"mentoring has heard that {mentor} stands", partial(stands, platform, mentor))
     return seminars
+
+
+def stands(platform: Platform, mentor: str) -> bool:
+    request = mentors_pb2.ListMentorsRequest(person_id=mentor, in_standing_only=True)
+    return len(platform.ask(request, ADMISSIONS).mentors) == 1
 
 
 def register(story: Story, mentors: Sequence[str]) -> None:
