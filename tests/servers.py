@@ -139,7 +139,9 @@ def _containers() -> Iterator[Servers]:
             started.append(container)
         _await("Kafka", kafka.ready)
         _await("MongoDB", mongo.ready)
-        yield Servers(kafka.bootstrap, mongo.uri, f"{KAFKA_IMAGE} and {MONGO_IMAGE} in containers")
+        # By its id too: a tag says what somebody called an image, here and there something else.
+        images = [f"{c.image} ({c.get_wrapped_container().image.short_id})" for c in (kafka, mongo)]
+        yield Servers(kafka.bootstrap, mongo.uri, " and ".join(images))
     finally:
         for container in started:
             container.stop()
