@@ -279,7 +279,7 @@ def template_row(reference: str = "", current: pb.StandingValue | None = None) -
 
 def filled_in(text: str, state: str) -> bytes:
     """The template as it comes back: every line marked, saved by a spreadsheet."""
-    header, *lines = list(csv.reader(io.StringIO(text)))
+    header, *lines = list(csv.reader(io.StringIO(text, newline="")))
     at = header.index("state")
     back = io.StringIO()
     writer = csv.writer(back, delimiter=";", lineterminator="\r\n")
@@ -292,6 +292,13 @@ def test_the_template_as_it_is_marks_nobody() -> None:
     current = pb.StandingValue(value=pb.AttendanceValue(state=pb.ATTENDANCE_STATE_LATE), version=4)
     read = read_register(write_template([template_row(), template_row(current=current)]).encode())
     assert (read.rows, read.blank, read.ignored_columns) == ((), 2, ())
+
+
+def test_a_line_break_of_any_kind_in_a_title_breaks_no_line_of_the_template() -> None:
+    rows = [pb.TemplateRow(cohort_id="c1", session_id="s1", person_id="p1", session_title="Day\rone\r\ntwo\nthree")]
+    posted = only(read_register(filled_in(write_template(rows), "present"))).row
+    assert posted is not None
+    assert (posted.session_id, posted.person_id) == ("s1", "p1")
 
 
 def test_the_template_shows_what_stands_and_its_version() -> None:

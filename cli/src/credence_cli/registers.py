@@ -122,7 +122,8 @@ def write_template(rows: Iterable[pb.TemplateRow]) -> str:
     for row in rows:
         current = row.current if row.HasField("current") else None
         writer.writerow(
-            quoted(cell)
+            # A carriage return ends a line for whoever reads this, and the writer leaves it without quotes.
+            quoted(str(cell).replace("\r\n", "\n").replace("\r", "\n"))
             for cell in (
                 row.cohort_id, row.session_id, row.session_title, row.on, row.minutes, row.person_id,
                 row.learner_reference, "", "", "", "", "",
