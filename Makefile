@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+# Tests mostly wait for servers: more workers than cores.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 TYPED := libs services cli tests scripts bench conftest.py
@@ -30,7 +32,7 @@ demo: setup ## the whole platform on embedded servers, shown step by step (KEEP=
 
 ##@ Checks
 test: setup check ## everything that must hold: format, lint, types, contracts, drift, and every test
-	@$(BIN)/pytest $(PYTEST)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST)
 
 check: setup ## the static half of `make test`, a minute or so
 	@$(BIN)/ruff format --check --quiet . || { echo "run make format" >&2; exit 1; }

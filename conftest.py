@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RAN] = []
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(_Workers())
+
+
+class _Workers:
+    """Under xdist the servers run in the workers; the summary is the controller's."""
+
+    @pytest.hookimpl
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        node.config.stash[_RAN] += getattr(node, "workeroutput", {}).get("servers", [])
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +77,14 @@ def _data_absent(config: pytest.Config) -> bool:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["servers"] = session.config.stash[_RAN]
     if _data_absent(session.config) and os.environ.get("CI") == "true" and not session.exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    ran = config.stash[_RAN]
+    ran = list(dict.fromkeys(config.stash[_RAN]))
     terminalreporter.write_sep("-", "servers")
     terminalreporter.write_line("\n".join(ran) if ran else "none: no test of this run needed the shared servers")
     if _data_absent(config):
