@@ -84,7 +84,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    ran = list(dict.fromkeys(config.stash[_RAN]))
+    ran: list[str] = sorted({*config.stash[_RAN]})
     terminalreporter.write_sep("-", "servers")
     terminalreporter.write_line("\n".join(ran) if ran else "none: no test of this run needed the shared servers")
     if _data_absent(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from typing import Any
@@ -70,6 +71,7 @@ def test_a_traceback_shows_where_and_not_what(capsys: pytest.CaptureFixture[str]
 
 
 def test_libraries_are_quiet_below_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    importlib.import_module("faststream.kafka")  # brings a handler of its own, as in every service
     start_logging("sample", "INFO")
     for name in ("aiokafka.consumer", "faststream", "grpc", "kafka"):
         logging.getLogger(name).info("chatter")

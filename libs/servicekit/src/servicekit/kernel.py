@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from eventcore.fold import View
 from eventcore.outcome import Outcome, Status
 from eventcore.personal import Keyring
 from eventcore.store import TargetStore, ViewStore
+from servicekit.arrivals import Arrivals, result_key
 from servicekit.batches import batch_response, decided
 from servicekit.call import current_call
 from servicekit.errors import InvalidArgument, Unavailable
@@ -32,6 +34,8 @@ E = TypeVar("E", bound=Event)
 # A query that waits for a token keeps this much of its deadline for its own answer.
 ANSWER_SECONDS = 0.25
 LOOK_AGAIN_SECONDS = (0.01, 0.1)
+# Where arrivals wake it, a look is only for what another process of the group folded.
+LOOK_UNTOLD_SECONDS = (0.1, 1.0)
 
 NOT_FOUND = Refusal("not-found", "there is no such object, or it is not yours: look at the ids")
 
@@ -53,6 +57,7 @@ class Kernel:
     targets: TargetStore
     keyring: Keyring
     clock: Callable[[], datetime]
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
     def reader(self) -> Reader:
@@ -120,23 +125,32 @@ class Kernel:
                     return False
             return True
 
-        if not await in_time(met):
+        awaited = [*versions, *(result_key(evaluation.name, target) for evaluation, target in results)]
+        with self.arrivals.of(awaited) as arrived:
+            caught_up = await in_time(met, arrived)
+        if not caught_up:
             raise Unavailable(
                 "what the token names has not arrived here yet: ask again, with a longer deadline if this goes on",
                 reason="not-caught-up",
             )
 
 
-async def in_time(met: Callable[[], Awaitable[bool]]) -> bool:
-    """Looks again and again until `met`, within the deadline of the call being served; whether it was."""
-    wait = LOOK_AGAIN_SECONDS[0]
+async def in_time(met: Callable[[], Awaitable[bool]], arrived: asyncio.Event | None = None) -> bool:
+    """Looks again and again until `met`, within the deadline of the call being served; whether it was. It looks when
+    `arrived` is set, and by itself now and then."""
+    wait, longest = LOOK_AGAIN_SECONDS if arrived is None else LOOK_UNTOLD_SECONDS
+    event = arrived or asyncio.Event()
 
     async def pause() -> bool:
         nonlocal wait
-        if current_call().remaining_seconds() < ANSWER_SECONDS + wait:
+        left = current_call().remaining_seconds() - ANSWER_SECONDS
+        if left < LOOK_AGAIN_SECONDS[0]:
             return False
-        await asyncio.sleep(wait)
-        wait = min(wait * 1.5, LOOK_AGAIN_SECONDS[1])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(wait, left)):
+                await event.wait()
+        event.clear()  # before the look, so that what arrives during it is not missed
+        wait = min(wait * 1.5, longest)
         return True
 
     return await tokens.until(met, pause)

@@ -32,6 +32,7 @@ from eventcore.mongo import MongoStores
 from eventcore.personal import Keyring
 from eventcore.record import PublicEvent
 from eventcore.store import StoreUnavailable
+from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
 from servicekit.kernel import Kernel
@@ -123,7 +124,9 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         await asyncio.sleep(LOST_RACE_PAUSE_SECONDS * attempt)
 
     executor = Executor(stores.appends, settings.digest_key.get_secret_value(), pause=pause, stored=stored)
-    marker = Marker(parts.evaluations, stores.views, stores.targets, marked)
+    arrivals = Arrivals()
+    marker = TellingMarks(Marker(parts.evaluations, stores.views, stores.targets, marked), arrivals)
+    targets = TellingTargets(stores.targets, arrivals)
     deciders = {d.category: d for d in parts.deciders}
     own = Folder([v for v in parts.views if v.category in deciders], stores.views, marker)
     foreign = Folder([v for v in parts.views if v.category not in deciders], stores.views, marker)
@@ -144,6 +147,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         stores.targets,
         Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic),
         now,
+        arrivals,
     )
 
     work = Counter("credence_work", "Appends folded and published, targets evaluated", ["loop"], registry=kit.registry)
@@ -156,7 +160,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         name, wake = f"evaluate-{evaluation.name}", wake_evaluate[evaluation.name]
         report, done = _report(kit.health, name), work.labels(name).inc
         actor = f"{parts.name}/{evaluation.name}"
-        evaluator = Evaluator(evaluation, stores.views, stores.targets, executor, now, actor=actor, span=span)
+        evaluator = Evaluator(evaluation, stores.views, targets, executor, now, actor=actor, span=span)
         return Background(name, lambda: evaluate_forever(evaluator, wake, report=report, done=done))
 
     background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]

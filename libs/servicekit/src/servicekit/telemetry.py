@@ -123,7 +123,11 @@ def start_logging(service: str, level: str = "INFO") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+        library = logging.getLogger(name)
+        library.setLevel(max(logging.WARNING, root.level))
+        # FastStream brings a handler of its own, whose lines are no JSON.
+        library.handlers.clear()
+        library.propagate = True
 
 
 def start_tracing(service: str, processors: Sequence[SpanProcessor] = ()) -> TracerProvider:

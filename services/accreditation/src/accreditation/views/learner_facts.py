@@ -6,6 +6,7 @@ enrolment names.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -41,8 +42,12 @@ async def load(reader: Reader, targets: Sequence[str]) -> Mapping[str, Facts]:
     named = {target: rests_on(target) for target in targets}
     wanted = [stream for streams in named.values() for stream in streams]
     found: dict[str, Fact[Any]] = {}
-    for view in (*BY_TARGET, COHORTS, *BY_PERSON):
-        found |= await reader.get(view, [s for s in wanted if s.startswith(f"{view.category}-")])
+    reads = (
+        reader.get(view, [s for s in wanted if s.startswith(f"{view.category}-")])
+        for view in (*BY_TARGET, COHORTS, *BY_PERSON)
+    )
+    for part in await asyncio.gather(*reads):
+        found |= part
     programmes: dict[str, str] = {}
     for target in targets:
         enrolment = found[f"{ENROLMENTS.category}-{target}"].document

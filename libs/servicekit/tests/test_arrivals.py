@@ -1,0 +1,103 @@
+"""A query that waits for its token is woken by what arrives, not by looking all the time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from eventcore import token as tokens
+from eventcore.event import Recorded
+from eventcore.execute import Executor
+from eventcore.fold import Folder, View
+from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryViews
+from eventcore.personal import Keyring
+from eventcore.store import Finding
+from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets, result_key
+from servicekit.call import Call, enter_call
+from servicekit.errors import Unavailable
+from servicekit.kernel import Kernel
+from servicekit.scope import Principal, Scope
+
+NOON = datetime(2024, 10, 1, 12, tzinfo=UTC)
+
+
+class Seen(BaseModel):
+    events: int
+
+
+def _fold(document: Seen | None, _event: Recorded[Any]) -> Seen:
+    return Seen(events=(document.events if document else 0) + 1)
+
+
+SEEN = View("seen", "sample", Seen, _fold)
+
+
+class NoMarks:
+    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+        return None
+
+
+class Counting(MemoryViews):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads = 0
+        self.looked = asyncio.Event()
+
+    async def load(self, view: str, streams: Sequence[str]) -> Any:
+        self.loads += 1
+        self.looked.set()
+        return await super().load(view, streams)
+
+
+def _kernel(views: MemoryViews, arrivals: Arrivals, *, deadline_seconds: float) -> Kernel:
+    principal = Principal("tester", frozenset({"importer"}), None, frozenset(), frozenset())
+    scope = Scope.of(principal, ["importer"])
+    enter_call(Call("test", principal, scope, "test", time.monotonic() + deadline_seconds))
+    keyring = Keyring(MemoryKeys(), bytes(32), time.monotonic)
+    executor = Executor(MemoryAppends(), b"digest key of a test")
+    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, arrivals)
+
+
+async def test_a_waiting_query_is_answered_as_soon_as_its_stream_is_folded_here() -> None:
+    views, arrivals = Counting(), Arrivals()
+    kernel = _kernel(views, arrivals, deadline_seconds=30)
+    waiting = asyncio.create_task(kernel.caught_up(tokens.encode({"sample-1": 1}), views=[SEEN]))
+    await asyncio.wait_for(views.looked.wait(), 5)
+    folder = Folder([SEEN], views, TellingMarks(NoMarks(), arrivals))
+    await folder.fold({"sample-1": [Recorded("sample-1", 1, "event", NOON)]})
+    await waiting
+    # The first look, the folder's own read, and the look that the fold woke.
+    assert views.loads == 3
+
+
+async def test_what_another_process_folds_is_found_without_being_told() -> None:
+    views = Counting()
+    kernel = _kernel(views, Arrivals(), deadline_seconds=30)
+    waiting = asyncio.create_task(kernel.caught_up(tokens.encode({"sample-1": 1}), views=[SEEN]))
+    await asyncio.wait_for(views.looked.wait(), 5)
+    await Folder([SEEN], views, NoMarks()).fold({"sample-1": [Recorded("sample-1", 1, "event", NOON)]})
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_a_query_that_waits_in_vain_is_told_so_and_leaves_nothing_behind() -> None:
+    arrivals = Arrivals()
+    kernel = _kernel(Counting(), arrivals, deadline_seconds=0.4)
+    with pytest.raises(Unavailable):
+        await kernel.caught_up(tokens.encode({"sample-1": 1}), views=[SEEN])
+    assert arrivals == Arrivals()
+
+
+async def test_a_finished_result_is_told_and_one_whose_guard_missed_is_not() -> None:
+    arrivals = Arrivals()
+    targets = TellingTargets(MemoryTargets(), arrivals)
+    await targets.mark("standing", ["t1", "t2"])
+    with arrivals.of([result_key("standing", "t1")]) as first, arrivals.of([result_key("standing", "t2")]) as second:
+        await targets.finish("standing", [Finding("t1", 1, {}, {}, None), Finding("t2", 7, {}, {}, None)])
+        assert (first.is_set(), second.is_set()) == (True, False)
