@@ -123,7 +123,11 @@ def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started(
 ) -> None:
     port = free_port()
     listener = subprocess.Popen(
-        [sys.executable, "-c", f"import socket; s = socket.create_server(('127.0.0.1', {port})); print(); s.accept()"],
+        [
+            sys.executable,
+            "-c",
+            f"import socket; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); s.accept()",
+        ],
         stdout=subprocess.PIPE,
     )
     try:

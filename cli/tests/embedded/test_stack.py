@@ -165,7 +165,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            f"import socket; s = socket.create_server(('127.0.0.1', {base + 4})); print(); s.accept()",
+            f"import socket; s = socket.create_server(('127.0.0.1', {base + 4})); print(flush=True); s.accept()",
         ],
         stdout=subprocess.PIPE,
     )
