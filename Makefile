@@ -17,12 +17,14 @@ help: ## this list
 setup: $(VENV)/.ready ## the virtual environment, from the hashed locks (the other targets call it)
 
 $(VENV)/.ready: requirements-uv.lock requirements-dev.lock $(addsuffix /pyproject.toml,$(PACKAGES))
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Credence needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Credence needs Python 3.11 or newer; this is %d.%d. Name one: make PYTHON=/path/to/python3.11 ..." % sys.version_info[:2])'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python cannot make virtual environments. On Debian: apt install python3-venv" >&2; exit 2; }
 	@echo "Setting up $(VENV) (once; about half a minute) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements-uv.lock
-	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements-dev.lock
+	@{ $(BIN)/pip --quiet --disable-pip-version-check install --require-hashes -r requirements-uv.lock && \
+		$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements-dev.lock; } || \
+		{ echo "The packages could not be installed (see above): is the package index reachable, and is there 1 GiB of free disk? Run the same command again; it goes on where it stopped." >&2; exit 2; }
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@touch $@
 

@@ -72,6 +72,10 @@ def data_folder(root: Path) -> Path:
     return Path(os.environ.get("CREDENCE_DATA") or root.parent / "shared" / "data")
 
 
+def _in_ci() -> bool:
+    return bool(os.environ.get("CI"))
+
+
 def _data_absent(config: pytest.Config) -> bool:
     return not (data_folder(config.rootpath) / "oulad").is_dir()
 
@@ -79,7 +83,7 @@ def _data_absent(config: pytest.Config) -> bool:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["servers"] = session.config.stash[_RAN]
-    if _data_absent(session.config) and os.environ.get("CI") == "true" and not session.exitstatus:
+    if _data_absent(session.config) and _in_ci() and not session.exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -91,6 +95,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_sep("!", "NO DATA", red=True, bold=True)
         terminalreporter.write_line(
             f"{data_folder(config.rootpath)} has no folder `oulad`: the import of real registrations was NOT tested. "
-            "Name another place with CREDENCE_DATA." + (" In CI that is a failure." if os.environ.get("CI") else ""),
+            "Name another place with CREDENCE_DATA." + (" In CI that is a failure." if _in_ci() else ""),
             red=True,
         )

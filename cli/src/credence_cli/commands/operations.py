@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -68,16 +69,19 @@ def logs(
     part: Annotated[list[str] | None, typer.Argument(help="Only these parts.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")] = False,
 ) -> None:
     """What the parts say."""
     for name, line in Stack(say=say).logs(part, lines=lines, follow=follow):
-        out.print(f"{name:<14} {line}", markup=False)
+        out.print(json.dumps({"part": name, "line": line}) if as_json else f"{name:<14} {line}", markup=False)
 
 
 @stack_app.command()
-def down() -> None:
+def down(as_json: Json = False) -> None:
     """Stops everything, services first so that they drain. Data stays."""
-    Stack(say=say).down()
+    stack = Stack(say=say)
+    stack.down()
+    show({part.name: part.state for part in stack.status()}, as_json, lambda: None)
 
 
 @topics_app.command("create")
@@ -148,6 +152,7 @@ def token(
     provider: Annotated[list[str] | None, typer.Option("--provider", help="Providers it acts for.")] = None,
     body: Annotated[list[str] | None, typer.Option("--body", help="Awarding bodies it acts for.")] = None,
     subject: Annotated[str, typer.Option("--subject", help="Recorded with everything it does.")] = "developer",
+    as_json: Json = False,
 ) -> None:
     """A token of 15 minutes, signed with a development key; no production service takes it.
 
@@ -156,7 +161,8 @@ def token(
     if unknown := sorted(set(role) - set(ROLES)):
         raise typer.BadParameter(f"no such role: {', '.join(unknown)}")
     identity = Identity(tuple(role), subject, person, tuple(provider or ()), tuple(body or ()))
-    out.print(mint(identity), markup=False, soft_wrap=True)
+    minted = mint(identity)
+    show({"token": minted}, as_json, lambda: out.print(minted, markup=False, soft_wrap=True))
 
 
 def secrets(
