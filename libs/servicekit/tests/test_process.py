@@ -19,9 +19,13 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from eventcore.fold import Gap, Poison
+from eventcore.record import WrongEpoch
 from servicekit.exits import CannotStart, Exit
 from servicekit.process import Background, Dependency, Kit, Process, Service
 from servicekit.report import describe
+from servicekit.runtime import POLL_WATCHDOG, watched
+from servicekit.runtime import describe as describe_end
 
 
 @pytest.fixture
@@ -167,6 +171,70 @@ async def test_a_background_task_that_fails_turns_the_process_unready_and_is_nam
 
         await kit.wait_until(told_over_grpc)
         assert await running.call(token=issuer.token())  # the rest goes on, so that it can be looked at
+
+
+async def test_what_ended_background_work_is_said_as_the_service_describes_it(start: Any, kit: Any) -> None:
+    async def work() -> None:
+        raise Poison("cohort-1", 7, "Sample Learner 01 is no number")
+
+    build = kit.build(background=(Background("consume", work),), describe=describe_end)
+    async with start(build) as running:
+        await kit.wait_until(lambda: running.process.health.readiness().state == "failing")
+        _, body = await running.ready()
+        assert body["checks"]["consume"]["detail"] == "ended by Poison at cohort-1@7; see the log"
+        assert "Sample Learner" not in json.dumps(body)
+
+
+def test_a_gap_is_named_by_the_record_after_it_and_an_epoch_by_its_own_words() -> None:
+    assert describe_end(Gap("cohort-1", 7, "6 is missing")) == "Gap before cohort-1@7"
+    assert describe_end(WrongEpoch("a is not b")) == "WrongEpoch: a is not b"
+    assert describe_end(ValueError("Sample Learner 01")) is None
+
+
+async def test_a_consumer_that_poison_ended_does_not_restart_the_process(
+    start: Any, kit: Any, issuer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.runtime.POLL_AGE_SECONDS_MAX", 0.5)
+    poison = asyncio.Event()
+    watched_at_build: list[str] = []
+
+    async def consume() -> None:
+        await poison.wait()
+        raise Poison("cohort-1", 7, "undecodable")
+
+    async def build(settings: Any, offered: Kit) -> Service:
+        watched_at_build.extend(offered.health.liveness().checks)
+        work = Background("consume", lambda: watched(offered.health, consume))
+        return Service(register=kit.register(), background=(work,), describe=describe_end)
+
+    async with start(build) as running:
+        health = running.process.health
+        assert POLL_WATCHDOG not in watched_at_build
+        assert POLL_WATCHDOG in health.liveness().checks
+        poison.set()
+        await kit.wait_until(lambda: health.readiness().checks["consume"].age_seconds > 1.0)
+        health.beat(POLL_WATCHDOG)  # a late poll brings nothing back
+        assert POLL_WATCHDOG not in health.liveness().checks
+        assert await running.call(token=issuer.token())
+        running.process.stop()
+        assert await running.task is Exit.OK
+
+
+async def test_a_consumer_that_no_longer_polls_restarts_the_process(
+    make_settings: Any, kit: Any, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.runtime.POLL_AGE_SECONDS_MAX", 0.5)
+
+    async def stuck() -> None:
+        await asyncio.Event().wait()
+
+    async def build(settings: Any, offered: Kit) -> Service:
+        return Service(
+            register=kit.register(), background=(Background("consume", lambda: watched(offered.health, stuck)),)
+        )
+
+    process = Process("sample", build, make_settings(), registry)
+    assert await asyncio.wait_for(process.run(), 15) is Exit.INTERNAL
 
 
 async def test_a_background_task_that_just_ends_turns_the_process_unready(start: Any, kit: Any) -> None:

@@ -306,7 +306,8 @@ class KafkaSource:
                     await broker.start()
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._closed(broker)
-                self._report(f"Kafka does not let {self._group} join: {error!r}")
+                if not await self._kafka_is_away():
+                    self._report(f"Kafka does not let {self._group} join: {error!r}")
                 await self._pause(backoff)
                 backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
             except BaseException:
@@ -474,7 +475,7 @@ class KafkaSource:
                     if self._caught_up():
                         self._current = max(self._current, began)
                 elif time.monotonic() - self._alive_at > self._settings.silence_seconds:
-                    await self._look_for_kafka()
+                    await self._kafka_is_away()
         except Exception as error:  # noqa: BLE001 (a source that cannot be watched must not look well)
             self._end(error)
 
@@ -492,13 +493,16 @@ class KafkaSource:
                 self._next[tp] = await consumer.position(tp)
         return True
 
-    async def _look_for_kafka(self) -> None:
+    async def _kafka_is_away(self) -> bool:
+        """Asks whether Kafka as a whole is away, and if so says so and counts as alive: a restart would not help."""
         try:
             await probe_kafka(self._bootstrap, (), seconds=self._settings.silence_seconds)
         except KafkaAway as error:
             self._away = True
             self._report(str(error))
             self._alive()
+            return True
+        return False
 
     async def _coordinator_answers(self, consumer: Any) -> bool:
         try:

@@ -117,6 +117,15 @@ class Health:
             self._watchdogs[name] = Watchdog(self._running, max_age_seconds)
         return self._watchdogs[name]
 
+    def beat(self, name: str) -> None:
+        """A sign of life; of work that is not watched, or no more, it is nothing."""
+        if name in self._watchdogs:
+            self._watchdogs[name].beat()
+
+    def drop_watchdog(self, name: str) -> None:
+        """The work has ended, and ended work is not stuck: whether that is well is for its check to say."""
+        self._watchdogs.pop(name, None)
+
     def stopping(self) -> None:
         """Not ready, for good: the process drains. Work that is being stopped is no longer stuck work."""
         self._stopping = True

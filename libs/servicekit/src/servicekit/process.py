@@ -72,12 +72,17 @@ def _translate_nothing(_: Exception) -> RpcFailure | None:
     return None
 
 
+def _describe_nothing(_: Exception) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Service:
     """What `build` composes. `build` itself contacts no server; `prepare` may (indexes, epoch), all being up by then.
 
     `register` adds the servicers: `add_XServicer_to_server(X(...), server)`. `background` is started in this order
-    and stopped in reverse; `close` runs last, in this order.
+    and stopped in reverse; `close` runs last, in this order. `describe` says of what background work died, where its
+    type alone does not tell: in ids only, since it goes into the log and to whoever asks `/ready`.
     """
 
     register: Callable[[grpc.aio.Server], None]
@@ -86,6 +91,7 @@ class Service:
     background: tuple[Background, ...] = ()
     close: tuple[Callable[[], Awaitable[None]], ...] = ()
     translate: Callable[[Exception], RpcFailure | None] = _translate_nothing
+    describe: Callable[[Exception], str | None] = _describe_nothing
 
 
 @dataclass(frozen=True)
@@ -320,8 +326,10 @@ class Process(Generic[S]):
         try:
             await background.run()
         except Exception as error:  # noqa: BLE001 - told in the log and in /ready, never swallowed
-            check.failing(f"ended by {type(error).__name__}; see the log")
-            _log.critical("background-failed", background=background.name, exc_info=error)
+            described = self._service.describe(error) if self._service is not None else None
+            problem = f"ended by {described or type(error).__name__}"
+            check.failing(f"{problem}; see the log")
+            _log.critical("background-failed", background=background.name, problem=problem, exc_info=error)
         else:
             if not self._stop.is_set():
                 check.failing("ended by itself, which it never should")

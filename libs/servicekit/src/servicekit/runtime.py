@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ from eventcore.deliver import OwnFold, Publisher
 from eventcore.evaluate import Evaluation, Evaluator, Marker
 from eventcore.event import Recorded, UnknownEventType
 from eventcore.execute import Executor
-from eventcore.fold import Folder, View
+from eventcore.fold import Fault, Folder, Gap, View
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
 from eventcore.personal import Keyring
-from eventcore.record import PublicEvent
+from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import StoreUnavailable
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
@@ -173,10 +173,10 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
             group=f"{parts.name}.facts",
             handle=consumer.handle,
             report=_report(kit.health, "consume"),
-            polled=kit.health.watchdog(POLL_WATCHDOG, POLL_AGE_SECONDS_MAX).beat,
+            polled=lambda: kit.health.beat(POLL_WATCHDOG),
         )
         _measure(source, kit.registry)
-        background.append(Background("consume", source.run, stop=source.stop))
+        background.append(Background("consume", lambda: watched(kit.health, source.run), stop=source.stop))
 
     async def prepare() -> None:
         await stores.prepare(parts.views, [e.name for e in parts.evaluations])
@@ -195,7 +195,34 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         background=tuple(background),
         close=(bus.close, stores.close),
         translate=_translate,
+        describe=describe,
     )
+
+
+async def watched(health: Health, consume: Callable[[], Awaitable[None]]) -> None:
+    """Consumes under the watchdog of polls, for as long as it lasts.
+
+    Not before: the start may wait for its servers longer than a poll may. And not after: a consumer that poison ended
+    would be restarted for ever, to meet the same record, and take the commands down with it.
+    """
+    health.watchdog(POLL_WATCHDOG, POLL_AGE_SECONDS_MAX)
+    try:
+        await consume()
+    finally:
+        health.drop_watchdog(POLL_WATCHDOG)
+
+
+def describe(error: Exception) -> str | None:
+    """Which record ended the work. Never a fault's reason: it may quote what the record holds."""
+    match error:
+        case Gap():
+            return f"Gap before {error.stream}@{error.version}"
+        case Fault():
+            return f"{type(error).__name__} at {error.stream}@{error.version}"
+        case WrongEpoch():
+            return f"WrongEpoch: {error}"
+        case _:
+            return None
 
 
 def _translate(error: Exception) -> RpcFailure | None:
