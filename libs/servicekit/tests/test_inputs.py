@@ -35,6 +35,17 @@ def test_good_values_come_back_parsed() -> None:
     check.raise_if_any()
 
 
+def test_dates_keep_away_from_the_ends_of_the_calendar() -> None:
+    check = Violations()
+    assert check.date("first", "1900-01-01") == date(1900, 1, 1)
+    assert check.date("last", "2200-12-31") == date(2200, 12, 31)
+    assert not check
+    for far in ("1899-12-31", "2201-01-01", "0001-01-01", "9999-12-31"):
+        assert check.date("far", far) is None
+    assert [field for field, _ in check.items] == ["far"] * 4
+    assert "from 1900-01-01 to 2200-12-31" in check.items[0][1]
+
+
 def test_every_violated_field_is_named() -> None:
     check = Violations()
     for bad in ("", "Person", "a--b", "-a", "a-", "a b", "x" * 65, "person-1\n"):
@@ -164,7 +175,7 @@ def test_pages_are_bounded_and_continue_where_they_ended() -> None:
 
 def test_a_page_token_of_another_query_or_made_up_is_refused() -> None:
     token = page(0, "", query="enrolments cohort-1").token("person-9")
-    for query, given_token in [("enrolments cohort-2", token), ("enrolments cohort-1", "x" + token)]:
+    for query, given_token in [("enrolments cohort-2", token), ("enrolments cohort-1", "x" + token), ("q", "\ud800")]:
         with pytest.raises(InvalidArgument):
             page(0, given_token, query=query)
     with pytest.raises(InvalidArgument):

@@ -12,6 +12,9 @@ from servicekit.errors import InvalidArgument
 ID_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 # Ids are joined into stream names and targets; two of them and the joint stay within 64 characters.
 ID_CHARS_MAX = 30
+# Days and months are added to dates: far from the calendar's ends that never fails.
+DATE_MIN = date(1900, 1, 1)
+DATE_MAX = date(2200, 12, 31)
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # ASCII digits only: \d alone also takes the digits of every other script, and Decimal would read them.
@@ -54,16 +57,19 @@ class Violations:
         return value
 
     def date(self, field: str, value: str, *, optional: bool = False) -> date | None:
-        """A civil date, ISO 8601: 2026-01-31."""
+        """A civil date from 1900 to 2200, ISO 8601: 2026-01-31."""
         if self._absent(field, value, optional):
             return None
         try:
-            if _DATE.fullmatch(value):
-                return date.fromisoformat(value)
+            found = date.fromisoformat(value) if _DATE.fullmatch(value) else None
         except ValueError:
-            pass
-        self.add(field, "must be a date that exists, written like 2026-01-31")
-        return None
+            found = None
+        if found is None:
+            self.add(field, "must be a date that exists, written like 2026-01-31")
+        elif not DATE_MIN <= found <= DATE_MAX:
+            self.add(field, f"must be a date from {DATE_MIN} to {DATE_MAX}")
+            return None
+        return found
 
     def instant(self, field: str, value: str, *, optional: bool = False) -> datetime | None:
         """An instant with its offset, RFC 3339: 2026-01-31T09:00:00Z."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accreditation.domain.assessment import ASSESSMENT, WorkAssessed, WorkSubmitted
+from accreditation.domain.civil import civil_date, start_of
 from accreditation.domain.credit import Ledger, evolve, settle
 from accreditation.domain.facts import (
     AssessmentRecord,
@@ -264,3 +265,34 @@ def test_true_at_a_date_is_the_standing_of_the_facts_up_to_it(attended: list[str
         assessment=passed() if result and on >= date(2024, 11, 25) else None,
     )
     assert standing(as_of(facts, Cut(true_at=on)), on) == standing(until, on)
+
+
+# The ends of the calendar
+
+
+@given(
+    st.sampled_from((date.min, date.max, date(9999, 12, 30), STARTS)),
+    st.sampled_from((date.min, date.max, date(9990, 1, 1), STARTS)),
+    st.sampled_from((date.min, date.max, TODAY)),
+    st.sampled_from(("Europe/London", "Pacific/Kiritimati", "Pacific/Pago_Pago")),
+)
+def test_a_standing_is_found_and_looked_at_again_whatever_the_dates(
+    placed_on: date, other: date, today: date, zone: str
+) -> None:
+    came = status("placed", placed_on)
+    far = R7.model_copy(update={"zone": zone})
+    cohort = CohortRecord(cohort_id="autumn", recorded=THEN, starts_on=other, changes=sessions())
+    match = MatchRecord(matched_on=other, matched_recorded=THEN)
+    for statuses in ((came,), (came, status("withdrawn", other, 2))):
+        facts = learner(
+            statuses=statuses, cohort=cohort, match=match, programme=ProgrammeRecord(programme=far, recorded=THEN)
+        )
+        settlement(facts, standing(facts, today), today)
+        again_on = look_again_on(facts, today)
+        assert again_on is None or start_of(again_on, zone).tzinfo is UTC
+
+
+@given(st.sampled_from((date.min, date.max)), st.sampled_from(("Pacific/Kiritimati", "Pacific/Pago_Pago")))
+def test_every_instant_has_a_civil_date_in_every_zone(day: date, zone: str) -> None:
+    for hour in (0, 12, 23):
+        assert abs(civil_date(datetime(day.year, day.month, day.day, hour, tzinfo=UTC), zone) - day).days <= 1

@@ -71,6 +71,12 @@ async def test_only_an_importer_withdraws_in_the_past(desk: Desk) -> None:
     assert (await desk.enrolment("p1")).withdrawn_on == "2024-09-06"
 
 
+async def test_a_withdrawal_ends_with_the_cohort_at_the_latest(desk: Desk) -> None:
+    await desk.course("p1")
+    assert codes((await desk.withdraw("p1", date(2099, 1, 1))).outcomes) == ["after-cohort"]
+    assert codes((await desk.withdraw("p1", date(9999, 12, 31))).outcomes) == ["invalid-argument"]
+
+
 async def test_lists_come_in_pages(desk: Desk) -> None:
     persons = [f"p{i}" for i in range(7)]
     await desk.course(*persons)

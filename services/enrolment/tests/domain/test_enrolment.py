@@ -57,7 +57,8 @@ def request(**other: Any) -> RequestEnrolment:
 
 
 def withdraw(effective_on: date | None = None, *, reason: str = "changed-job", importer: bool = False) -> Withdraw:
-    return Withdraw(effective_on=effective_on, reason_code=reason, zone="Europe/London", may_backdate=importer)
+    looked_up: dict[str, Any] = {"zone": "Europe/London", "may_backdate": importer, "cohort_ends_on": date(2025, 1, 31)}
+    return Withdraw(effective_on=effective_on, reason_code=reason, **looked_up)
 
 
 def mark(value: Attended = PRESENT, on: date = date(2024, 10, 8), **other: Any) -> MarkAttendance:
@@ -158,6 +159,14 @@ def test_nobody_leaves_before_they_came() -> None:
     given(ENROLMENT, REQUESTED, EnrolmentPlaced(placed_on=date(2024, 12, 1))).when(withdraw()).then_refused(
         "before-placement", "effective_on"
     )
+
+
+def test_nobody_leaves_later_than_the_day_after_the_cohorts_last() -> None:
+    placed = given(ENROLMENT, REQUESTED, PLACED)
+    last = EnrolmentWithdrawn(withdrawn_on=date(2025, 2, 1), reason_code="changed-job")
+    placed.when(withdraw(date(2025, 2, 1))).then(last)
+    placed.when(withdraw(date(2025, 2, 2))).then_refused("after-cohort", "effective_on")
+    placed.when(withdraw(date.max, importer=True)).then_refused("after-cohort", "effective_on")
 
 
 def test_the_same_withdrawal_again_changes_nothing_and_another_one_is_a_conflict() -> None:

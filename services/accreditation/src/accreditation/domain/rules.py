@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict
 
+from accreditation.domain.civil import last_day
 from catalogue.model import (
     AllOf,
     Always,
@@ -30,7 +31,6 @@ from catalogue.model import (
     Treatment,
     UnitKind,
 )
-from catalogue.periods import last_day
 
 AttendanceState: TypeAlias = Literal["present", "late", "partial", "excused", "absent"]
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
 from accreditation.domain import credit
 from accreditation.domain.assessment import Assessments
+from accreditation.domain.civil import day_after, day_before, last_day
 from accreditation.domain.credit import (
     UNRANKED,
     AwardTerms,
@@ -46,7 +47,6 @@ from accreditation.domain.rules import (
 )
 from catalogue.ids import join_id
 from catalogue.model import Award, MeetingsHeld, Programme, Rule, children, rule_version
-from catalogue.periods import last_day
 
 StandingState: TypeAlias = Literal[
     "not-met", "pending", "provisional", "confirmed", "under-review", "capped", "revoked", "held-from-another-cohort"
@@ -177,7 +177,8 @@ def look_again_on(facts: LearnerFacts, today: date) -> date | None:
         matched_on = facts.match.matched_on
         days |= {last_day(matched_on, months) for months in _meeting_months(facts.programme.programme)}
     ahead = {each.on for each in facts.enrolment.statuses if each.on > today}
-    return min(ahead | {day + timedelta(days=1) for day in days if day >= today}, default=None)
+    ahead |= {day_after(day) for day in days if day >= today}
+    return min((day for day in ahead if day > today), default=None)
 
 
 def _meeting_months(programme: Programme) -> set[int]:
@@ -339,7 +340,7 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
     """What the rules may count of this enrolment; after a withdrawal only what is true of the days before it."""
     withdrawn_on = enrolment.withdrawn_on
     if withdrawn_on is not None:
-        facts = evidence_as_of(facts, Cut(true_at=withdrawn_on - timedelta(days=1)))
+        facts = evidence_as_of(facts, Cut(true_at=day_before(withdrawn_on)))
     current = _current_marks(facts)
     sessions = facts.cohort.sessions() if facts.cohort is not None else {}
     assessed = facts.assessment.state() if facts.assessment is not None else Assessments()

@@ -123,6 +123,7 @@ async def withdraw_enrolments(
         command = Withdraw(
             effective_on=wish.effective_on,
             reason_code=wish.reason_code,
+            cohort_ends_on=cohort.ends_on,
             zone=cohort.zone,
             may_backdate="importer" in scope.roles,
         )

@@ -194,6 +194,7 @@ class Withdraw(Command):
 
     effective_on: date | None
     reason_code: str
+    cohort_ends_on: date = LOOKED_UP
     zone: str = LOOKED_UP
     may_backdate: bool = LOOKED_UP
 
@@ -321,6 +322,11 @@ def _withdraw(command: Withdraw, state: Enrolment, now: datetime) -> Sequence[En
             "nobody can leave before they came",
             (("effective_on", f"must not be before {state.placed_on}, the day of the placement"),),
         )
+    if (withdrawn_on - command.cohort_ends_on).days > 1:
+        # The freed place is given from that day: far in the future it would be nobody's for good.
+        message = f"the cohort ends on {command.cohort_ends_on}: nobody can leave it later than the day after"
+        violation = ("effective_on", f"must not be later than the day after {command.cohort_ends_on}")
+        return Refusal("after-cohort", message, (violation,))
     return [EnrolmentWithdrawn(withdrawn_on=withdrawn_on, reason_code=command.reason_code)]
 
 
