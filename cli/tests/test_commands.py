@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -426,6 +427,8 @@ def test_the_stack_says_how_it_is_and_what_its_parts_say(stack: Home) -> None:
     logged = stack.call("stack", "logs", "enrolment", "--lines", "3").out.splitlines()
     assert len(logged) == 3
     assert all(line.startswith("enrolment ") for line in logged)
+    line = stack.call("stack", "logs", "enrolment", "--lines", "1", "--json").out
+    assert json.loads(line)["part"] == "enrolment"
     assert "no part named billing" in stack.call("stack", "logs", "billing", exits=6).told
 
 
@@ -463,6 +466,7 @@ def test_a_token_speaks_for_whom_it_names_and_for_nothing_else(stack: Home) -> N
     learner = an_id("sample-a")
     cohort = course_with(stack, learner)
     token = stack.call("token", "--role", "learner", "--person", learner).out.strip()
+    assert stack.ask("token", "--role", "learner", "--person", learner)["token"].count(".") == 2
     shown = stack.ask("standing", "show", cohort, learner, CREDENCE_TOKEN=token)
     assert shown["person_id"] == learner
     denied = stack.call("name", learner, "Sample Learner", exits=5, CREDENCE_TOKEN=token)
@@ -557,6 +561,8 @@ def test_every_command_was_run_here_and_its_json_read_where_it_has_any(
         )
     ]
     assert missing == []
+    # A demonstration is for eyes; everything else can be read by a program.
+    assert [path for path, command in commands() if not has_json(command)] == [("demo",)]
 
 
 def has_json(command: Any) -> bool:
