@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from eventcore import token as tokens
 from eventcore.event import Recorded
 from eventcore.execute import Executor
 from eventcore.fold import Folder, View
 from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryViews
 from eventcore.personal import Keyring
 from eventcore.store import Finding
+from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets, result_key
 from servicekit.call import Call, enter_call
-from servicekit.errors import Unavailable
+from servicekit.errors import InvalidArgument, Unavailable
 from servicekit.kernel import Kernel
 from servicekit.scope import Principal, Scope
 
 NOON = datetime(2024, 10, 1, 12, tzinfo=UTC)
+TOKENS = Tokens(b"digest key of a test")
 
 
 class Seen(BaseModel):
@@ -61,13 +62,13 @@ def _kernel(views: MemoryViews, arrivals: Arrivals, *, deadline_seconds: float) 
     enter_call(Call("test", principal, scope, "test", time.monotonic() + deadline_seconds))
     keyring = Keyring(MemoryKeys(), bytes(32), time.monotonic)
     executor = Executor(MemoryAppends(), b"digest key of a test")
-    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, arrivals)
+    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, TOKENS, arrivals)
 
 
 async def test_a_waiting_query_is_answered_as_soon_as_its_stream_is_folded_here() -> None:
     views, arrivals = Counting(), Arrivals()
     kernel = _kernel(views, arrivals, deadline_seconds=30)
-    waiting = asyncio.create_task(kernel.caught_up(tokens.encode({"sample-1": 1}), views=[SEEN]))
+    waiting = asyncio.create_task(kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN]))
     await asyncio.wait_for(views.looked.wait(), 5)
     folder = Folder([SEEN], views, TellingMarks(NoMarks(), arrivals))
     await folder.fold({"sample-1": [Recorded("sample-1", 1, "event", NOON)]})
@@ -79,7 +80,7 @@ async def test_a_waiting_query_is_answered_as_soon_as_its_stream_is_folded_here(
 async def test_what_another_process_folds_is_found_without_being_told() -> None:
     views = Counting()
     kernel = _kernel(views, Arrivals(), deadline_seconds=30)
-    waiting = asyncio.create_task(kernel.caught_up(tokens.encode({"sample-1": 1}), views=[SEEN]))
+    waiting = asyncio.create_task(kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN]))
     await asyncio.wait_for(views.looked.wait(), 5)
     await Folder([SEEN], views, NoMarks()).fold({"sample-1": [Recorded("sample-1", 1, "event", NOON)]})
     async with asyncio.timeout(5):
@@ -90,7 +91,7 @@ async def test_a_query_that_waits_in_vain_is_told_so_and_leaves_nothing_behind()
     arrivals = Arrivals()
     kernel = _kernel(Counting(), arrivals, deadline_seconds=0.4)
     with pytest.raises(Unavailable):
-        await kernel.caught_up(tokens.encode({"sample-1": 1}), views=[SEEN])
+        await kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN])
     assert arrivals == Arrivals()
 
 
@@ -101,3 +102,12 @@ async def test_a_finished_result_is_told_and_one_whose_guard_missed_is_not() -> 
     with arrivals.of([result_key("standing", "t1")]) as first, arrivals.of([result_key("standing", "t2")]) as second:
         await targets.finish("standing", [Finding("t1", 1, {}, {}, None), Finding("t2", 7, {}, {}, None)])
         assert (first.is_set(), second.is_set()) == (True, False)
+
+
+@pytest.mark.parametrize("token", ["made-up", "\ud800", "ü", "\n", Tokens(b"another key").encode({"sample-1": 1})])
+async def test_a_token_that_is_not_ours_is_an_invalid_argument_before_anything_is_read(token: str) -> None:
+    views = Counting()
+    kernel = _kernel(views, Arrivals(), deadline_seconds=30)
+    with pytest.raises(InvalidArgument):
+        await kernel.caught_up(token, views=[SEEN])
+    assert views.loads == 0

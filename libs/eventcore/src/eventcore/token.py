@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,45 +19,64 @@ MAX_STREAMS = 1000
 MAX_BYTES = 256 * 1024
 
 
+MAX_CHARS = 4 * MAX_BYTES
+SIGNATURE_BYTES = 16
+
+
 class BadToken(ValueError):
     """Not a token of ours."""
 
-
-def encode(versions: Mapping[str, int]) -> str:
-    """`{stream: version}` as an opaque string (empty for nothing)."""
-    if not versions:
-        return ""
-    text = json.dumps(dict(sorted(versions.items())), separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(zlib.compress(text)).decode()
+    def __init__(self) -> None:
+        super().__init__("not a token of this platform: pass back what a command answered")
 
 
-def decode(token: str) -> dict[str, int]:
-    """Raises BadToken, also for one that would unpack beyond MAX_BYTES."""
-    if not token:
-        return {}
-    try:
-        unpacker = zlib.decompressobj()
-        text = unpacker.decompress(base64.urlsafe_b64decode(token.encode()), MAX_BYTES)
-        versions = json.loads(text) if not unpacker.unconsumed_tail else None
-    except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
-        # RecursionError: a few bytes unpack to a hundred thousand brackets, within every limit on size.
-        raise BadToken("not a token of this platform: pass back what a command answered") from error
-    if (
-        not isinstance(versions, dict)
-        or len(versions) > MAX_STREAMS
-        or not all(type(v) is int and v > 0 for v in versions.values())
-    ):
-        raise BadToken("not a token of this platform: pass back what a command answered")
-    return versions
+class Tokens:
+    """Makes and reads tokens: `{stream: version}` as an opaque string (empty for nothing).
 
+    They are signed (HMAC-SHA256), because whether and when a query's wait ends tells how far a stream has come: with
+    tokens of one's own making one could ask that of any stream. The signing key is derived from the digest key, which
+    all services share; a token of one service is good at every other.
+    """
 
-def merge(tokens: Iterable[str]) -> str:
-    """One token that waits for everything that these wait for."""
-    versions: dict[str, int] = {}
-    for token in tokens:
-        for stream, version in decode(token).items():
-            versions[stream] = max(version, versions.get(stream, 0))
-    return encode(versions)
+    def __init__(self, digest_key: bytes) -> None:
+        self._key = hmac.digest(digest_key, b"token", "sha256")
+
+    def encode(self, versions: Mapping[str, int]) -> str:
+        if not versions:
+            return ""
+        text = zlib.compress(json.dumps(dict(sorted(versions.items())), separators=(",", ":")).encode())
+        return base64.urlsafe_b64encode(self._signature(text) + text).decode()
+
+    def decode(self, token: str) -> dict[str, int]:
+        """Raises BadToken, also for one that would unpack beyond MAX_BYTES."""
+        if not token:
+            return {}
+        if len(token) > MAX_CHARS or not token.isascii():
+            raise BadToken
+        try:
+            signed = base64.b64decode(token, altchars=b"-_", validate=True)
+        except binascii.Error as error:
+            raise BadToken from error
+        signature, text = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(text)):
+            raise BadToken
+        try:
+            unpacker = zlib.decompressobj()
+            unpacked = unpacker.decompress(text, MAX_BYTES)
+            versions = json.loads(unpacked) if not unpacker.unconsumed_tail else None
+        except (ValueError, zlib.error, RecursionError) as error:
+            # RecursionError: a few bytes unpack to a hundred thousand brackets, within every limit on size.
+            raise BadToken from error
+        if (
+            not isinstance(versions, dict)
+            or len(versions) > MAX_STREAMS
+            or not all(type(v) is int and v > 0 for v in versions.values())
+        ):
+            raise BadToken
+        return versions
+
+    def _signature(self, text: bytes) -> bytes:
+        return hmac.digest(self._key, text, "sha256")[:SIGNATURE_BYTES]
 
 
 async def until(met: Callable[[], Awaitable[bool]], pause: Callable[[], Awaitable[bool]]) -> bool:

@@ -27,6 +27,8 @@ from .script import NOTE, Wish
 if TYPE_CHECKING:
     from .world import Service, World
 
+TOKENS = token.Tokens(b"digest key of a simulation")
+
 
 # ---- clients
 
@@ -104,7 +106,7 @@ def _note(world: World, wish: Wish, outcome: Outcome[Any]) -> None:
         if world.acknowledged.setdefault(wish.id, place) != place:
             raise Violation("two answers for one id", wish.id, world.acknowledged[wish.id], place)
         if category_of(wish.stream) in ("enrol", "assess") and world.r.random() < 0.4:
-            passed = token.encode({outcome.stream: outcome.version})
+            passed = TOKENS.encode({outcome.stream: outcome.version})
             world.spawn("query", query(world, wish.stream, passed))
     if outcome.status is Status.REFUSED:
         world.refused.add(wish.id)
@@ -114,7 +116,7 @@ async def query(world: World, stream: str, passed: str) -> None:
     """Read your own write: waits until the view and the standing have seen it."""
     acc = world.service["acc"]
     target = domain.target_of(*domain.parts(stream))
-    versions = token.decode(passed)
+    versions = TOKENS.decode(passed)
     views: list[View[Any]] = [world.view.enrolment, world.view.assessment]
     while True:
         try:

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from credence.common.v1 import outcome_pb2
-from eventcore import token as tokens
 from eventcore.decider import Command, Decider, Refusal, invalid
 from eventcore.evaluate import Evaluation, Reader
 from eventcore.event import Event
@@ -20,6 +19,7 @@ from eventcore.fold import View
 from eventcore.outcome import Outcome, Status
 from eventcore.personal import Keyring
 from eventcore.store import TargetStore, ViewStore
+from eventcore.token import BadToken, Tokens, evaluated, missing, until
 from servicekit.arrivals import Arrivals, result_key
 from servicekit.batches import batch_response, decided
 from servicekit.call import current_call
@@ -57,6 +57,7 @@ class Kernel:
     targets: TargetStore
     keyring: Keyring
     clock: Callable[[], datetime]
+    tokens: Tokens
     arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
@@ -67,7 +68,6 @@ class Kernel:
         """A command of the call being served. Without an id it gets one of its own: what makes the same row again
         harmless then is the decider, which finds that it is so already. An id from the row's content would instead
         answer a legitimate return (named A, B, and A again) with its first answer.
-
         """
         call = current_call()
         return Request(
@@ -94,6 +94,18 @@ class Kernel:
             for i, row in enumerate(rows)
         ]
 
+    def token_of(self, outcomes: Sequence[Outcome[Any]]) -> str:
+        """The token of a batch: one version per stream that holds what the rows wished for."""
+        versions: dict[str, int] = {}
+        for outcome in outcomes:
+            if outcome.status in _STORED and outcome.version:
+                versions[outcome.stream] = max(outcome.version, versions.get(outcome.stream, 0))
+        return self.tokens.encode(versions)
+
+    def answer(self, outcomes: Sequence[Outcome[Any]]) -> outcome_pb2.BatchResponse:
+        """The BatchResponse of a batch."""
+        return batch_response([decided(i, outcome) for i, outcome in enumerate(outcomes)], self.token_of(outcomes))
+
     async def caught_up(
         self,
         token: str,
@@ -107,8 +119,8 @@ class Kernel:
         Raises InvalidArgument for a token that is none, Unavailable when the deadline comes first.
         """
         try:
-            versions = tokens.decode(token)
-        except tokens.BadToken as error:
+            versions = self.tokens.decode(token)
+        except BadToken as error:
             raise InvalidArgument([("token", str(error))]) from error
         if not versions:
             return
@@ -117,11 +129,11 @@ class Kernel:
 
         async def met() -> bool:
             nonlocal behind
-            behind = await tokens.missing(self.views, views, behind)
+            behind = await missing(self.views, views, behind)
             if behind:
                 return False
             for evaluation, target in results:
-                if not await tokens.evaluated(self.targets, evaluation, target, versions):
+                if not await evaluated(self.targets, evaluation, target, versions):
                     return False
             return True
 
@@ -153,18 +165,4 @@ async def in_time(met: Callable[[], Awaitable[bool]], arrived: asyncio.Event | N
         wait = min(wait * 1.5, longest)
         return True
 
-    return await tokens.until(met, pause)
-
-
-def token_of(outcomes: Sequence[Outcome[Any]]) -> str:
-    """The token of a batch: one version per stream that holds what the rows wished for."""
-    versions: dict[str, int] = {}
-    for outcome in outcomes:
-        if outcome.status in _STORED and outcome.version:
-            versions[outcome.stream] = max(outcome.version, versions.get(outcome.stream, 0))
-    return tokens.encode(versions)
-
-
-def answer(outcomes: Sequence[Outcome[Any]]) -> outcome_pb2.BatchResponse:
-    """The BatchResponse of a batch."""
-    return batch_response([decided(i, outcome) for i, outcome in enumerate(outcomes)], token_of(outcomes))
+    return await until(met, pause)

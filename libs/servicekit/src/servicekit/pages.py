@@ -41,8 +41,9 @@ def page(size: int, token: str, *, query: str) -> Page:
     if not token:
         return Page(size, None, digest)
     try:
-        if len(token) > TOKEN_CHARS_MAX:
-            raise ValueError("too long")
+        # A lone surrogate, which protobuf lets in, could not even be encoded in the message that refuses it.
+        if len(token) > TOKEN_CHARS_MAX or not token.isascii():
+            raise ValueError("not a token")
         made_for, after = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
         if made_for != digest or not isinstance(after, str):
             raise ValueError("another query's")

@@ -32,6 +32,7 @@ from eventcore.mongo import MongoStores
 from eventcore.personal import Keyring
 from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import StoreUnavailable
+from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
@@ -147,6 +148,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         stores.targets,
         Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic),
         now,
+        Tokens(settings.digest_key.get_secret_value()),
         arrivals,
     )
 

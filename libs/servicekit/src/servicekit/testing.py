@@ -28,6 +28,7 @@ from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryVie
 from eventcore.personal import Keyring
 from eventcore.record import Record
 from eventcore.testing import NOON
+from eventcore.token import Tokens
 from servicekit.call import Call, enter_call
 from servicekit.kernel import Kernel
 from servicekit.runtime import Parts, parser, published, span
@@ -62,7 +63,7 @@ class Running:
         deciders = {d.category: d for d in parts.deciders}
         executor = Executor(self.appends, b"digest key of a test")
         keyring = Keyring(MemoryKeys(), bytes(32), time.monotonic)
-        self.kernel = Kernel(executor, self.views, self.targets, keyring, clock)
+        self.kernel = Kernel(executor, self.views, self.targets, keyring, clock, Tokens(b"digest key of a test"))
         own = Folder([v for v in parts.views if v.category in deciders], self.views, marker)
         foreign = Folder([v for v in parts.views if v.category not in deciders], self.views, marker)
         self._fold = OwnFold(self.appends, deciders, own)

@@ -35,7 +35,7 @@ from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.pages import page
 from servicekit.violations import Violations
 
@@ -56,7 +56,7 @@ class AssessmentApi(assessments_pb2_grpc.AssessmentServiceServicer):
     ) -> outcome_pb2.BatchResponse:
         wishes = [_wish(row) for row in rows(request.rows)]
         await self._kernel.caught_up(request.token, views=[ENROLMENTS, PROGRAMMES])
-        return answer(await record_assessments(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await record_assessments(self._kernel, current_scope(), wishes))
 
     async def GetAssessments(
         self, request: pb.GetAssessmentsRequest, context: grpc.aio.ServicerContext[Any, Any]

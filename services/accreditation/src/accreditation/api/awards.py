@@ -21,7 +21,7 @@ from credence.common.v1 import outcome_pb2
 from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.pages import page
 from servicekit.violations import Violations
 
@@ -43,13 +43,13 @@ class AwardApi(awards_pb2_grpc.AwardServiceServicer):
         wishes = [_confirm_wish(row) for row in rows(request.rows)]
         targets = dict.fromkeys(join_id(w.cohort_id, w.person_id) for w in wishes if isinstance(w, ConfirmWish))
         await self._kernel.caught_up(request.token, views=VIEWS, results=[(STANDING, target) for target in targets])
-        return answer(await confirm_awards(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await confirm_awards(self._kernel, current_scope(), wishes))
 
     async def DecideReviews(
         self, request: pb.DecideReviewsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_review_wish(row) for row in rows(request.rows)]
-        return answer(await decide_reviews(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await decide_reviews(self._kernel, current_scope(), wishes))
 
     async def ListAwards(
         self, request: pb.ListAwardsRequest, context: grpc.aio.ServicerContext[Any, Any]

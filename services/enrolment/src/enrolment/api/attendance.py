@@ -21,7 +21,7 @@ from eventcore.decider import Refusal
 from servicekit.batches import decided, rows
 from servicekit.call import current_scope
 from servicekit.errors import InvalidArgument
-from servicekit.kernel import Kernel, malformed, token_of
+from servicekit.kernel import Kernel, malformed
 from servicekit.scope import Scope
 from servicekit.violations import Violations
 
@@ -44,7 +44,7 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
         return attendance_pb2.PostAttendanceResponse(
             answers=[_answer(i, answer) for i, answer in enumerate(answers)],
             # After a rehearsal it would name versions that were never stored.
-            token="" if request.dry_run else token_of([answer.outcome for answer in answers]),
+            token="" if request.dry_run else self._kernel.token_of([answer.outcome for answer in answers]),
         )
 
     async def GetRegisterTemplate(

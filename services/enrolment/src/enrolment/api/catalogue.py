@@ -16,7 +16,7 @@ from enrolment.views.programmes import PROGRAMMES, list_programmes
 from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.violations import Violations
 
 
@@ -29,7 +29,7 @@ class CatalogueApi(catalogue_pb2_grpc.CatalogueServiceServicer):
     ) -> outcome_pb2.BatchResponse:
         wishes = [_programme(row) for row in rows(request.programmes)]
         outcomes = await load_programmes(self._kernel, current_scope(), wishes, dry_run=request.dry_run)
-        response = answer(outcomes)
+        response = self._kernel.answer(outcomes)
         if request.dry_run:
             response.token = ""  # it would name versions that were never stored
         return response

@@ -28,7 +28,7 @@ from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.violations import Violations
 
 MINUTES_MAX = 1_440
@@ -43,19 +43,19 @@ class CohortApi(cohorts_pb2_grpc.CohortServiceServicer):
         self, request: cohorts_pb2.OpenCohortsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_opening(row) for row in rows(request.rows)]
-        return answer(await open_cohorts(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await open_cohorts(self._kernel, current_scope(), wishes))
 
     async def ScheduleSessions(
         self, request: cohorts_pb2.ScheduleSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_scheduling(row) for row in rows(request.rows)]
-        return answer(await schedule_sessions(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await schedule_sessions(self._kernel, current_scope(), wishes))
 
     async def CancelSessions(
         self, request: cohorts_pb2.CancelSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_cancelling(row) for row in rows(request.rows)]
-        return answer(await cancel_sessions(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await cancel_sessions(self._kernel, current_scope(), wishes))
 
     async def GetCohort(
         self, request: cohorts_pb2.GetCohortRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -19,7 +19,7 @@ from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
-from servicekit.kernel import Kernel, answer, in_time, malformed
+from servicekit.kernel import Kernel, in_time, malformed
 from servicekit.pages import page
 from servicekit.violations import Violations
 
@@ -40,13 +40,13 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
         self, request: enrolments_pb2.RequestEnrolmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_request(row) for row in rows(request.rows)]
-        return answer(await request_enrolments(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await request_enrolments(self._kernel, current_scope(), wishes))
 
     async def WithdrawEnrolments(
         self, request: enrolments_pb2.WithdrawEnrolmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_withdrawal(row) for row in rows(request.rows)]
-        return answer(await withdraw_enrolments(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await withdraw_enrolments(self._kernel, current_scope(), wishes))
 
     async def GetEnrolment(
         self, request: enrolments_pb2.GetEnrolmentRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -15,7 +15,7 @@ from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.violations import Violations
 
 
@@ -27,13 +27,13 @@ class PeopleApi(people_pb2_grpc.PeopleServiceServicer):
         self, request: people_pb2.RegisterPeopleRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_registration(row) for row in rows(request.rows)]
-        return answer(await register_people(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await register_people(self._kernel, current_scope(), wishes))
 
     async def NamePeople(
         self, request: people_pb2.NamePeopleRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_naming(row) for row in rows(request.rows)]
-        return answer(await name_people(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await name_people(self._kernel, current_scope(), wishes))
 
     async def GetPerson(
         self, request: people_pb2.GetPersonRequest, context: grpc.aio.ServicerContext[Any, Any]

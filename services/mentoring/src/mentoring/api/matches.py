@@ -22,13 +22,14 @@ from mentoring.application.matches import (
 from mentoring.domain.match import Side
 from mentoring.views.awards import AWARDS
 from mentoring.views.enrolments import ENROLMENTS
-from mentoring.views.matches import MATCHES, MatchDocument, MeetingDocument
+from mentoring.views.matches import MATCHES, MeetingDocument
+from mentoring.views.mentors import MENTORS
 from mentoring.views.programmes import PROGRAMMES
-from mentoring.views.queries import find_match
+from mentoring.views.queries import FoundMatch, MentorProfile, find_match
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.violations import Violations
 
 MENTORS_MAX = 20
@@ -44,19 +45,19 @@ class MatchApi(matches_pb2_grpc.MatchServiceServicer):
     ) -> outcome_pb2.BatchResponse:
         wishes = [_offer(row) for row in rows(request.rows)]
         await self._kernel.caught_up(request.token, views=[ENROLMENTS, PROGRAMMES, AWARDS])
-        return answer(await offer_shortlists(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await offer_shortlists(self._kernel, current_scope(), wishes))
 
     async def ChooseMentors(
         self, request: matches_pb2.ChooseMentorsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_choice(row) for row in rows(request.rows)]
-        return answer(await choose_mentors(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await choose_mentors(self._kernel, current_scope(), wishes))
 
     async def ConfirmMeetings(
         self, request: matches_pb2.ConfirmMeetingsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_meeting_wish(row) for row in rows(request.rows)]
-        return answer(await confirm_meetings(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await confirm_meetings(self._kernel, current_scope(), wishes))
 
     async def GetMatch(
         self, request: matches_pb2.GetMatchRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -64,11 +65,11 @@ class MatchApi(matches_pb2_grpc.MatchServiceServicer):
         found = Violations()
         _names(found, request.cohort_id, request.person_id)
         found.raise_if_any()
-        await self._kernel.caught_up(request.token, views=[MATCHES])
+        await self._kernel.caught_up(request.token, views=[MATCHES, MENTORS])
         match = await find_match(self._kernel, current_scope(), request.cohort_id, request.person_id)
         if match is None:
             raise NotFound("match")
-        return _match(*match)
+        return _match(match)
 
 
 def _names(found: Violations, cohort_id: str, person_id: str, command_id: str = "") -> None:
@@ -111,7 +112,8 @@ def _meeting_wish(row: matches_pb2.ConfirmMeeting) -> MeetingWish | Refusal:
     return MeetingWish(row.command_id, row.cohort_id, row.person_id, row.meeting_id, on, _SIDES[side])
 
 
-def _match(version: int, document: MatchDocument) -> matches_pb2.Match:
+def _match(found: FoundMatch) -> matches_pb2.Match:
+    document = found.document
     matched = document.mentor_id is not None
     return matches_pb2.Match(
         cohort_id=document.cohort_id,
@@ -122,7 +124,20 @@ def _match(version: int, document: MatchDocument) -> matches_pb2.Match:
         matched_on=_day(document.matched_on),
         window_ends_on=_day(document.window_ends_on),
         meetings=[_meeting(m) for m in document.meetings],
-        version=version,
+        version=found.version,
+        mentors=[_shortlisted(each) for each in found.mentors],
+    )
+
+
+def _shortlisted(found: MentorProfile) -> matches_pb2.ShortlistedMentor:
+    profile = found.document.profile
+    return matches_pb2.ShortlistedMentor(
+        mentor_id=found.document.person_id,
+        background=profile.background,
+        sector=profile.sector,
+        in_post=profile.in_post,
+        corporate_experience=profile.corporate_experience,
+        pen_portrait=found.pen_portrait,
     )
 
 

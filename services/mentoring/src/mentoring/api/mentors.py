@@ -13,10 +13,11 @@ from mentoring.application.mentors import MentorWish, register_mentors
 from mentoring.domain.mentor import BACKGROUNDS, SECTORS
 from mentoring.views.awards import AWARDS
 from mentoring.views.mentors import MENTORS
+from mentoring.views.programmes import PROGRAMMES
 from mentoring.views.queries import MentorEntry, list_mentors
 from servicekit.batches import rows
 from servicekit.call import current_scope
-from servicekit.kernel import Kernel, answer, malformed
+from servicekit.kernel import Kernel, malformed
 from servicekit.pages import page
 from servicekit.violations import Violations
 
@@ -31,7 +32,7 @@ class MentorApi(mentors_pb2_grpc.MentorServiceServicer):
         self, request: mentors_pb2.RegisterMentorsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> outcome_pb2.BatchResponse:
         wishes = [_wish(row) for row in rows(request.rows)]
-        return answer(await register_mentors(self._kernel, current_scope(), wishes))
+        return self._kernel.answer(await register_mentors(self._kernel, current_scope(), wishes))
 
     async def ListMentors(
         self, request: mentors_pb2.ListMentorsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -41,7 +42,7 @@ class MentorApi(mentors_pb2_grpc.MentorServiceServicer):
             request.page_token,
             query=f"mentors/{request.person_id}/{request.in_standing_only}",
         )
-        await self._kernel.caught_up(request.token, views=[MENTORS, AWARDS])
+        await self._kernel.caught_up(request.token, views=[MENTORS, AWARDS, PROGRAMMES])
         found, more = await list_mentors(
             self._kernel,
             current_scope(),
