@@ -151,7 +151,7 @@ def _be_mentored(platform: Platform, names: Names) -> None:
     story.writes(enrolments_pb2.RequestEnrolmentsRequest(rows=[wish]), Identity.of("importer"))
     offer = matches_pb2.OfferShortlist(cohort_id=names.plus, person_id=names.person, mentor_ids=mentors)
     story.writes(matches_pb2.OfferShortlistsRequest(rows=[offer], token=story.token), ADMISSIONS)
-    story.writes(matches_pb2.ChooseMentorsRequest(rows=[choice(names)]), names.identity("learner"))
+    story.writes(matches_pb2.ChooseMentorsRequest(rows=[choice(names)]), Identity.of("importer"))
 
 
 def choice(names: Names) -> matches_pb2.ChooseMentor:

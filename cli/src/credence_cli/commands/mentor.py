@@ -20,6 +20,7 @@ app = typer.Typer(help="Mentors and mentees: register, list, offer, choose, meet
 CohortId = Annotated[str, typer.Argument(help="The cohort's id.")]
 Mentee = Annotated[str, typer.Argument(help="The mentee's person id.")]
 ADMISSIONS = Identity.of("admissions")
+IMPORTER = Identity.of("importer")
 SIDES = {"mentee": matches_pb2.SIDE_MENTEE, "mentor": matches_pb2.SIDE_MENTOR}
 
 
@@ -66,10 +67,10 @@ def register(
 
 @app.command("list")
 def list_mentors(
-    in_standing: Annotated[bool, typer.Option("--in-standing", help="Only those who hold an award.")] = False,
+    in_standing: Annotated[bool, typer.Option("--in-standing", help="Only those who hold the award that a programme asks of mentors.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Mentors and the awards they stand by."""
+    """Mentors and the awards they hold."""
 
     async def work() -> Exit:
         async with connected(ADMISSIONS) as client:
@@ -86,7 +87,7 @@ def list_mentors(
             )
             for m in answer.mentors
         ]
-        columns = ("mentor", "background", "sector", "post", "stands by", "portrait")
+        columns = ("mentor", "background", "sector", "post", "holds", "portrait")
         show(answer, as_json, lambda: table("", columns, rows))
         return Exit.OK
 
@@ -117,14 +118,21 @@ def choose(
     cohort: CohortId,
     mentee: Mentee,
     mentor: Annotated[str, typer.Argument(help="The chosen mentor.")],
-    on: Annotated[str, typer.Option("--on", help="First day of the match, YYYY-MM-DD; today unless given.")] = "",
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            help="First day of the match, YYYY-MM-DD; today unless given. A past one is an importer's to name, and with "
+            "this option the command speaks as one.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """The mentee's one choice."""
 
     async def work() -> Exit:
         row = matches_pb2.ChooseMentor(cohort_id=cohort, person_id=mentee, mentor_id=mentor, matched_on=on)
-        async with connected(Identity.of("learner", person=mentee)) as client:
+        async with connected(IMPORTER if on else Identity.of("learner", person=mentee)) as client:
             request = matches_pb2.ChooseMentorsRequest(rows=[row])
             answer = await client.call(match_stub(client).ChooseMentors, request)
         return outcomes.report(answer, [f"{mentee} chooses {mentor}"], as_json)
@@ -157,7 +165,7 @@ def meet(
 
 @app.command("show")
 def show_match(cohort: CohortId, mentee: Mentee, as_json: Json = False) -> None:
-    """A match and its meetings."""
+    """A match, who was offered, and its meetings."""
 
     async def work() -> Exit:
         async with connected(Identity.of("learner", person=mentee)) as client:
@@ -172,6 +180,11 @@ def show_match(cohort: CohortId, mentee: Mentee, as_json: Json = False) -> None:
 def _render(found: matches_pb2.Match) -> None:
     until = f", from {found.matched_on} to {found.window_ends_on}" if found.mentor_id else ""
     out.print(f"shortlist {', '.join(found.shortlist)}; chosen {found.mentor_id or 'nobody yet'}{until}", markup=False)
+    offered = (
+        (m.mentor_id, m.background, m.sector, "in post" if m.in_post else "retired", m.pen_portrait)
+        for m in found.mentors
+    )
+    table("", ("mentor", "background", "sector", "post", "portrait"), offered)
     rows = (
         (m.meeting_id, m.on, "yes" if m.mentee_confirmed else "", "yes" if m.mentor_confirmed else "")
         for m in found.meetings

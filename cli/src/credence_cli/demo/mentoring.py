@@ -6,7 +6,7 @@ from credence.accreditation.v1 import assessments_pb2, standings_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
 from credence_cli.commands.mentor import match_stub, mentor_stub
 from credence_cli.commands.standing import render_lines
-from credence_cli.demo.stage import ADMISSIONS, Stage
+from credence_cli.demo.stage import ADMISSIONS, IMPORTER, Stage
 from credence_cli.identity import Identity
 
 STANDING = "r7-mentor-standing"
@@ -83,13 +83,12 @@ async def _matched(stage: Stage, cohort: str, mentee: str, mentors: list[str], o
         answer = await stage.client.call(matches.OfferShortlists, request, identity=ADMISSIONS)
         stage.report(answer, [", ".join(offered)], refused=refused)
 
-    stage.step("The mentee chooses one.", f"mentor choose {cohort} {mentee} {mentors[1]}")
-    choice = matches_pb2.ChooseMentor(
-        cohort_id=cohort, person_id=mentee, mentor_id=mentors[1], matched_on=stage.ago(STARTED_DAYS_AGO).isoformat()
-    )
+    # As an importer would bring it in: nobody else may date a match back, and its months are to have begun already.
+    began = stage.ago(STARTED_DAYS_AGO).isoformat()
+    stage.step("The mentee chooses one.", f"mentor choose {cohort} {mentee} {mentors[1]} --on {began}")
+    choice = matches_pb2.ChooseMentor(cohort_id=cohort, person_id=mentee, mentor_id=mentors[1], matched_on=began)
     choosing = matches_pb2.ChooseMentorsRequest(rows=[choice])
-    identity = Identity.of("learner", person=mentee)
-    stage.report(await stage.client.call(matches.ChooseMentors, choosing, identity=identity), [mentors[1]])
+    stage.report(await stage.client.call(matches.ChooseMentors, choosing, identity=IMPORTER), [mentors[1]])
 
 
 async def _meetings(stage: Stage, cohort: str, mentee: str, mentor: str) -> None:

@@ -27,7 +27,7 @@ from credence.common.v1 import outcome_pb2 as credence_dot_common_dot_v1_dot_out
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#credence/mentoring/v1/matches.proto\x12\x15\x63redence.mentoring.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x16OfferShortlistsRequest\x12\x33\n\x04rows\x18\x01 \x03(\x0b\x32%.credence.mentoring.v1.OfferShortlist\x12\r\n\x05token\x18\x02 \x01(\t\"^\n\x0eOfferShortlist\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nmentor_ids\x18\x04 \x03(\t\"I\n\x14\x43hooseMentorsRequest\x12\x31\n\x04rows\x18\x01 \x03(\x0b\x32#.credence.mentoring.v1.ChooseMentor\"o\n\x0c\x43hooseMentor\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x11\n\tmentor_id\x18\x04 \x01(\t\x12\x12\n\nmatched_on\x18\x05 \x01(\t\"M\n\x16\x43onfirmMeetingsRequest\x12\x33\n\x04rows\x18\x01 \x03(\x0b\x32%.credence.mentoring.v1.ConfirmMeeting\"\x95\x01\n\x0e\x43onfirmMeeting\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nmeeting_id\x18\x04 \x01(\t\x12\n\n\x02on\x18\x05 \x01(\t\x12)\n\x04side\x18\x06 \x01(\x0e\x32\x1b.credence.mentoring.v1.Side\"F\n\x0fGetMatchRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\"\xf4\x01\n\x05Match\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.credence.mentoring.v1.MatchState\x12\x11\n\tshortlist\x18\x04 \x03(\t\x12\x11\n\tmentor_id\x18\x05 \x01(\t\x12\x12\n\nmatched_on\x18\x06 \x01(\t\x12\x16\n\x0ewindow_ends_on\x18\x07 \x01(\t\x12\x30\n\x08meetings\x18\x08 \x03(\x0b\x32\x1e.credence.mentoring.v1.Meeting\x12\x0f\n\x07version\x18\t \x01(\x04\"\x93\x01\n\x07Meeting\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x18\n\x10mentee_confirmed\x18\x03 \x01(\x08\x12\x18\n\x10mentor_confirmed\x18\x04 \x01(\x08\x12\x34\n\x10held_recorded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*>\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSIDE_MENTEE\x10\x01\x12\x0f\n\x0bSIDE_MENTOR\x10\x02*[\n\nMatchState\x12\x1b\n\x17MATCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MATCH_STATE_OFFERED\x10\x01\x12\x17\n\x13MATCH_STATE_MATCHED\x10\x02\x32\xb4\x03\n\x0cMatchService\x12l\n\x0fOfferShortlists\x12-.credence.mentoring.v1.OfferShortlistsRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x07\x12i\n\rChooseMentors\x12+.credence.mentoring.v1.ChooseMentorsRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x01\x07\x12m\n\x0f\x43onfirmMeetings\x12-.credence.mentoring.v1.ConfirmMeetingsRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x01\x02\x12\\\n\x08GetMatch\x12&.credence.mentoring.v1.GetMatchRequest\x1a\x1c.credence.mentoring.v1.Match\"\n\x8a\xb5\x18\x06\n\x04\x01\x02\x06\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#credence/mentoring/v1/matches.proto\x12\x15\x63redence.mentoring.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x16OfferShortlistsRequest\x12\x33\n\x04rows\x18\x01 \x03(\x0b\x32%.credence.mentoring.v1.OfferShortlist\x12\r\n\x05token\x18\x02 \x01(\t\"^\n\x0eOfferShortlist\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nmentor_ids\x18\x04 \x03(\t\"I\n\x14\x43hooseMentorsRequest\x12\x31\n\x04rows\x18\x01 \x03(\x0b\x32#.credence.mentoring.v1.ChooseMentor\"o\n\x0c\x43hooseMentor\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x11\n\tmentor_id\x18\x04 \x01(\t\x12\x12\n\nmatched_on\x18\x05 \x01(\t\"M\n\x16\x43onfirmMeetingsRequest\x12\x33\n\x04rows\x18\x01 \x03(\x0b\x32%.credence.mentoring.v1.ConfirmMeeting\"\x95\x01\n\x0e\x43onfirmMeeting\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x12\n\nmeeting_id\x18\x04 \x01(\t\x12\n\n\x02on\x18\x05 \x01(\t\x12)\n\x04side\x18\x06 \x01(\x0e\x32\x1b.credence.mentoring.v1.Side\"F\n\x0fGetMatchRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\"\xaf\x02\n\x05Match\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.credence.mentoring.v1.MatchState\x12\x11\n\tshortlist\x18\x04 \x03(\t\x12\x11\n\tmentor_id\x18\x05 \x01(\t\x12\x12\n\nmatched_on\x18\x06 \x01(\t\x12\x16\n\x0ewindow_ends_on\x18\x07 \x01(\t\x12\x30\n\x08meetings\x18\x08 \x03(\x0b\x32\x1e.credence.mentoring.v1.Meeting\x12\x0f\n\x07version\x18\t \x01(\x04\x12\x39\n\x07mentors\x18\n \x03(\x0b\x32(.credence.mentoring.v1.ShortlistedMentor\"\x8f\x01\n\x11ShortlistedMentor\x12\x11\n\tmentor_id\x18\x01 \x01(\t\x12\x12\n\nbackground\x18\x02 \x01(\t\x12\x0e\n\x06sector\x18\x03 \x01(\t\x12\x0f\n\x07in_post\x18\x04 \x01(\x08\x12\x1c\n\x14\x63orporate_experience\x18\x05 \x01(\x08\x12\x14\n\x0cpen_portrait\x18\x06 \x01(\t\"\x93\x01\n\x07Meeting\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x18\n\x10mentee_confirmed\x18\x03 \x01(\x08\x12\x18\n\x10mentor_confirmed\x18\x04 \x01(\x08\x12\x34\n\x10held_recorded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*>\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSIDE_MENTEE\x10\x01\x12\x0f\n\x0bSIDE_MENTOR\x10\x02*[\n\nMatchState\x12\x1b\n\x17MATCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MATCH_STATE_OFFERED\x10\x01\x12\x17\n\x13MATCH_STATE_MATCHED\x10\x02\x32\xb5\x03\n\x0cMatchService\x12l\n\x0fOfferShortlists\x12-.credence.mentoring.v1.OfferShortlistsRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x07\x12j\n\rChooseMentors\x12+.credence.mentoring.v1.ChooseMentorsRequest\x1a!.credence.common.v1.BatchResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x07\x08\x12m\n\x0f\x43onfirmMeetings\x12-.credence.mentoring.v1.ConfirmMeetingsRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x01\x02\x12\\\n\x08GetMatch\x12&.credence.mentoring.v1.GetMatchRequest\x1a\x1c.credence.mentoring.v1.Match\"\n\x8a\xb5\x18\x06\n\x04\x01\x02\x06\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,15 +37,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MATCHSERVICE'].methods_by_name['OfferShortlists']._loaded_options = None
   _globals['_MATCHSERVICE'].methods_by_name['OfferShortlists']._serialized_options = b'\212\265\030\003\n\001\007'
   _globals['_MATCHSERVICE'].methods_by_name['ChooseMentors']._loaded_options = None
-  _globals['_MATCHSERVICE'].methods_by_name['ChooseMentors']._serialized_options = b'\212\265\030\004\n\002\001\007'
+  _globals['_MATCHSERVICE'].methods_by_name['ChooseMentors']._serialized_options = b'\212\265\030\005\n\003\001\007\010'
   _globals['_MATCHSERVICE'].methods_by_name['ConfirmMeetings']._loaded_options = None
   _globals['_MATCHSERVICE'].methods_by_name['ConfirmMeetings']._serialized_options = b'\212\265\030\004\n\002\001\002'
   _globals['_MATCHSERVICE'].methods_by_name['GetMatch']._loaded_options = None
   _globals['_MATCHSERVICE'].methods_by_name['GetMatch']._serialized_options = b'\212\265\030\006\n\004\001\002\006\007'
-  _globals['_SIDE']._serialized_start=1240
-  _globals['_SIDE']._serialized_end=1302
-  _globals['_MATCHSTATE']._serialized_start=1304
-  _globals['_MATCHSTATE']._serialized_end=1395
+  _globals['_SIDE']._serialized_start=1445
+  _globals['_SIDE']._serialized_end=1507
+  _globals['_MATCHSTATE']._serialized_start=1509
+  _globals['_MATCHSTATE']._serialized_end=1600
   _globals['_OFFERSHORTLISTSREQUEST']._serialized_start=162
   _globals['_OFFERSHORTLISTSREQUEST']._serialized_end=254
   _globals['_OFFERSHORTLIST']._serialized_start=256
@@ -61,9 +61,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMATCHREQUEST']._serialized_start=771
   _globals['_GETMATCHREQUEST']._serialized_end=841
   _globals['_MATCH']._serialized_start=844
-  _globals['_MATCH']._serialized_end=1088
-  _globals['_MEETING']._serialized_start=1091
-  _globals['_MEETING']._serialized_end=1238
-  _globals['_MATCHSERVICE']._serialized_start=1398
-  _globals['_MATCHSERVICE']._serialized_end=1834
+  _globals['_MATCH']._serialized_end=1147
+  _globals['_SHORTLISTEDMENTOR']._serialized_start=1150
+  _globals['_SHORTLISTEDMENTOR']._serialized_end=1293
+  _globals['_MEETING']._serialized_start=1296
+  _globals['_MEETING']._serialized_end=1443
+  _globals['_MATCHSERVICE']._serialized_start=1603
+  _globals['_MATCHSERVICE']._serialized_end=2040
 # @@protoc_insertion_point(module_scope)

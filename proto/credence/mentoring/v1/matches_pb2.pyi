@@ -146,7 +146,7 @@ class ChooseMentor(_message.Message):
     person_id: _builtins.str
     mentor_id: _builtins.str
     matched_on: _builtins.str
-    """Civil date from which the months count; empty: today."""
+    """Civil date from which the months count; empty: today. Only an importer may name a past one."""
     def __init__(
         self,
         *,
@@ -262,6 +262,7 @@ class Match(_message.Message):
     WINDOW_ENDS_ON_FIELD_NUMBER: _builtins.int
     MEETINGS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    MENTORS_FIELD_NUMBER: _builtins.int
     cohort_id: _builtins.str
     person_id: _builtins.str
     state: Global___MatchState.ValueType
@@ -274,6 +275,10 @@ class Match(_message.Message):
     def shortlist(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def meetings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Meeting]: ...
+    @_builtins.property
+    def mentors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShortlistedMentor]:
+        """The shortlist as the mentee reads it before choosing, for the mentee and admissions only."""
+
     def __init__(
         self,
         *,
@@ -286,14 +291,51 @@ class Match(_message.Message):
         window_ends_on: _builtins.str = ...,
         meetings: _abc.Iterable[Global___Meeting] | None = ...,
         version: _builtins.int = ...,
+        mentors: _abc.Iterable[Global___ShortlistedMentor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_id", b"cohort_id", "matched_on", b"matched_on", "meetings", b"meetings", "mentor_id", b"mentor_id", "person_id", b"person_id", "shortlist", b"shortlist", "state", b"state", "version", b"version", "window_ends_on", b"window_ends_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_id", b"cohort_id", "matched_on", b"matched_on", "meetings", b"meetings", "mentor_id", b"mentor_id", "mentors", b"mentors", "person_id", b"person_id", "shortlist", b"shortlist", "state", b"state", "version", b"version", "window_ends_on", b"window_ends_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Match: _TypeAlias = Match  # noqa: Y015
+
+@_typing.final
+class ShortlistedMentor(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MENTOR_ID_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    SECTOR_FIELD_NUMBER: _builtins.int
+    IN_POST_FIELD_NUMBER: _builtins.int
+    CORPORATE_EXPERIENCE_FIELD_NUMBER: _builtins.int
+    PEN_PORTRAIT_FIELD_NUMBER: _builtins.int
+    mentor_id: _builtins.str
+    background: _builtins.str
+    """Codes as in RegisterMentor."""
+    sector: _builtins.str
+    in_post: _builtins.bool
+    corporate_experience: _builtins.bool
+    pen_portrait: _builtins.str
+    """Empty when erased or not given. Personal."""
+    def __init__(
+        self,
+        *,
+        mentor_id: _builtins.str = ...,
+        background: _builtins.str = ...,
+        sector: _builtins.str = ...,
+        in_post: _builtins.bool = ...,
+        corporate_experience: _builtins.bool = ...,
+        pen_portrait: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "corporate_experience", b"corporate_experience", "in_post", b"in_post", "mentor_id", b"mentor_id", "pen_portrait", b"pen_portrait", "sector", b"sector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShortlistedMentor: _TypeAlias = ShortlistedMentor  # noqa: Y015
 
 @_typing.final
 class Meeting(_message.Message):

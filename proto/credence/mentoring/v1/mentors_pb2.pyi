@@ -99,6 +99,7 @@ class ListMentorsRequest(_message.Message):
     person_id: _builtins.str
     """Empty: every mentor."""
     in_standing_only: _builtins.bool
+    """Only who holds an award that some programme names as its mentors' standing."""
     token: _builtins.str
     page_size: _builtins.int
     """At most 1,000; 0: 1,000."""
@@ -165,7 +166,7 @@ class Mentor(_message.Message):
     """Empty when erased or not given."""
     @_builtins.property
     def awards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Holds a standing award: "<programme id>/<award id>" each."""
+        """Every award held, for mentoring or not: "<programme id>/<award id>" each."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ class Stage:
         )
         self.world.log.records.append(record)
 
-    async def set_up(self, placed: bool = True) -> None:
+    async def set_up(self, placed: bool = True, placed_on: str = "2024-10-01") -> None:
         """Mentor Plus loaded, mentee-1 on cohort m1, four mentors registered, all but mentor-d in standing."""
         plus = next(p for p in check([CATALOGUE]).programmes.values() if p.mentoring is not None)
         assert plus.mentoring is not None
@@ -59,7 +59,7 @@ class Stage:
         )
         self.hear("enrolment", "enrolment-m1--mentee-1", requested)
         if placed:
-            self.hear("enrolment", "enrolment-m1--mentee-1", enrolment.EnrolmentPlaced(placed_on="2024-10-01"))
+            self.hear("enrolment", "enrolment-m1--mentee-1", enrolment.EnrolmentPlaced(placed_on=placed_on))
         wanted = plus.mentoring.mentor_standing
         for mentor in MENTORS[:3]:
             made = accreditation.AwardMade(
@@ -79,25 +79,36 @@ class Stage:
         assert [o.status for o in answer.outcomes] == [ACCEPTED] * 4
         await self.world.settle()
 
-    async def offer(self, *mentors: str) -> outcome_pb2.Outcome:
-        row = matches_pb2.OfferShortlist(cohort_id="m1", person_id="mentee-1", mentor_ids=mentors)
+    async def offer(self, *mentors: str, command_id: str = "") -> outcome_pb2.Outcome:
+        row = matches_pb2.OfferShortlist(
+            command_id=command_id, cohort_id="m1", person_id="mentee-1", mentor_ids=mentors
+        )
         request = matches_pb2.OfferShortlistsRequest(rows=[row])
         answer: outcome_pb2.BatchResponse = await self.world.call(
             self.matches.OfferShortlists, request, roles={"admissions"}
         )
         return answer.outcomes[0]
 
-    async def choose(self, mentor: str, person: str = "mentee-1") -> outcome_pb2.Outcome:
-        row = matches_pb2.ChooseMentor(cohort_id="m1", person_id="mentee-1", mentor_id=mentor, matched_on="2024-10-01")
+    async def choose(
+        self, mentor: str, person: str = "mentee-1", *, role: str = "learner", on: str = "", command_id: str = ""
+    ) -> outcome_pb2.Outcome:
+        row = matches_pb2.ChooseMentor(
+            command_id=command_id, cohort_id="m1", person_id="mentee-1", mentor_id=mentor, matched_on=on
+        )
         request = matches_pb2.ChooseMentorsRequest(rows=[row])
         answer: outcome_pb2.BatchResponse = await self.world.call(
-            self.matches.ChooseMentors, request, roles={"learner"}, person=person
+            self.matches.ChooseMentors, request, roles={role}, person=person
         )
         return answer.outcomes[0]
 
     async def meet(self, role: str, person: str, side: matches_pb2.Side.ValueType) -> outcome_pb2.Outcome:
         row = matches_pb2.ConfirmMeeting(
-            cohort_id="m1", person_id="mentee-1", meeting_id="first", on="2024-10-20", side=side
+            command_id=f"met-{side}",
+            cohort_id="m1",
+            person_id="mentee-1",
+            meeting_id="first",
+            on="2024-10-20",
+            side=side,
         )
         request = matches_pb2.ConfirmMeetingsRequest(rows=[row])
         answer: outcome_pb2.BatchResponse = await self.world.call(
@@ -115,7 +126,8 @@ async def stage() -> Stage:
 
 async def test_three_mentors_in_standing_are_offered_one_is_chosen_and_a_meeting_is_held(stage: Stage) -> None:
     assert (await stage.offer(*MENTORS[:3])).status == ACCEPTED
-    assert (await stage.choose("mentor-b")).status == ACCEPTED
+    assert (await stage.choose("mentor-b", on="2024-10-01")).code == "past-date"
+    assert (await stage.choose("mentor-b", role="importer", on="2024-10-01")).status == ACCEPTED
     assert (await stage.meet("learner", "mentee-1", matches_pb2.SIDE_MENTEE)).status == ACCEPTED
     assert (await stage.meet("mentor", "mentor-b", matches_pb2.SIDE_MENTOR)).status == ACCEPTED
     await stage.world.settle()
@@ -146,6 +158,73 @@ async def test_a_learner_who_waits_gets_no_shortlist() -> None:
     stage = Stage()
     await stage.set_up(placed=False)
     assert (await stage.offer(*MENTORS[:3])).code == "not-placed"
+
+
+async def test_a_place_counts_from_its_day_and_until_the_withdrawals_day() -> None:
+    early = Stage()
+    await early.set_up(placed_on="2024-11-06")
+    assert (await early.offer(*MENTORS[:3])).code == "not-placed"
+    leaving = Stage()
+    await leaving.set_up()
+    withdrawn = enrolment.EnrolmentWithdrawn(withdrawn_on="2024-11-06", reason_code="changed-job")
+    leaving.hear("enrolment", "enrolment-m1--mentee-1", withdrawn)
+    await leaving.world.settle()
+    assert (await leaving.offer(*MENTORS[:3])).status == ACCEPTED
+    leaving.world.now += timedelta(days=1)
+    assert (await leaving.choose("mentor-b")).code == "not-placed"
+
+
+async def test_a_retry_gets_the_first_answer_after_midnight_and_after_mentor_and_mentee_have_left(stage: Stage) -> None:
+    async def everything() -> list[outcome_pb2.Outcome]:
+        return [
+            await stage.offer(*MENTORS[:3], command_id="offer"),
+            await stage.choose("mentor-b", command_id="choose"),
+        ]
+
+    first = await everything()
+    assert [o.status for o in first] == [ACCEPTED] * 2
+    withdrawn = enrolment.EnrolmentWithdrawn(withdrawn_on="2024-11-06", reason_code="changed-job")
+    stage.hear("enrolment", "enrolment-m1--mentee-1", withdrawn)
+    award = stage.world["mentoring"].views.documents["awards"]["credit-mentor-a"].body
+    assert award is not None
+    taken = accreditation.AwardTakenBack(cohort_id="s1", award_id=award["held"][0]["award_id"])
+    stage.hear("accreditation", "credit-mentor-a", taken)
+    stage.world.now += timedelta(days=2)
+    await stage.world.settle()
+    again = await everything()
+    assert [(o.status, o.version) for o in again] == [(outcome_pb2.OUTCOME_STATUS_REPLAYED, o.version) for o in first]
+
+
+async def test_a_confirmation_sent_again_after_midnight_gets_the_first_answer(stage: Stage) -> None:
+    await stage.offer(*MENTORS[:3])
+    await stage.choose("mentor-b", role="importer", on="2024-10-01")
+    assert (await stage.meet("learner", "mentee-1", matches_pb2.SIDE_MENTEE)).status == ACCEPTED
+    stage.world.now += timedelta(days=1)
+    again = await stage.meet("learner", "mentee-1", matches_pb2.SIDE_MENTEE)
+    assert again.status == outcome_pb2.OUTCOME_STATUS_REPLAYED
+
+
+async def test_a_mentee_and_admissions_read_the_pen_portraits_of_the_shortlist_and_nobody_else_does(
+    stage: Stage,
+) -> None:
+    await stage.offer(*MENTORS[:3])
+    await stage.choose("mentor-b")
+    await stage.world.settle()
+
+    async def portraits(role: str, person: str | None = None) -> dict[str, str]:
+        request = matches_pb2.GetMatchRequest(cohort_id="m1", person_id="mentee-1")
+        match = await stage.world.call(stage.matches.GetMatch, request, roles={role}, person=person)
+        return {m.mentor_id: m.pen_portrait for m in match.mentors}
+
+    told = {m: f"Sample portrait of {m}" for m in MENTORS[:3]}
+    assert await portraits("learner", "mentee-1") == told
+    assert await portraits("admissions") == told
+    assert await portraits("mentor", "mentor-b") == {}
+    assert await portraits("commissioner") == {}
+    with pytest.raises(NotFound):
+        await portraits("learner", "stranger")
+    await stage.world.kernel("mentoring").keyring.erase("mentor-a")
+    assert await portraits("learner", "mentee-1") == {**told, "mentor-a": ""}
 
 
 async def test_anothers_match_looks_like_one_that_does_not_exist(stage: Stage) -> None:
@@ -193,6 +272,24 @@ async def test_mentors_are_listed_with_what_they_stand_by_and_a_mentor_sees_itse
     assert [m.person_id for m in await listed("admissions", None, in_standing_only=True)] == list(MENTORS[:3])
     assert [m.person_id for m in await listed("mentor", "mentor-b")] == ["mentor-b"]
     assert await listed("mentor", "mentor-b", person_id="mentor-a") == []
+    assert await listed("mentor", "nobody") == []
+
+
+async def test_an_award_that_no_programme_asks_of_its_mentors_is_no_standing(stage: Stage) -> None:
+    other = accreditation.AwardMade(cohort_id="c1", person_id="mentor-d", award_id="done", programme_id="course")
+    stage.hear("accreditation", "credit-mentor-d", other)
+    await stage.world.settle()
+    request = mentors_pb2.ListMentorsRequest(in_standing_only=True)
+    answer = await stage.world.call(stage.mentors.ListMentors, request, roles={"admissions"})
+    assert [m.person_id for m in answer.mentors] == list(MENTORS[:3])
+    request = mentors_pb2.ListMentorsRequest(person_id="mentor-d")
+    answer = await stage.world.call(stage.mentors.ListMentors, request, roles={"admissions"})
+    assert list(answer.mentors[0].awards) == ["course/done"]
+
+
+async def test_a_mentors_token_that_names_nobody_lists_nobody(stage: Stage) -> None:
+    answer = await stage.world.call(stage.mentors.ListMentors, mentors_pb2.ListMentorsRequest(), roles={"mentor"})
+    assert list(answer.mentors) == []
 
 
 async def test_a_pen_portrait_is_stored_nowhere_in_the_clear(stage: Stage) -> None:

@@ -25,16 +25,19 @@ from mentoring.domain.match import (
 
 NOW = datetime(2024, 11, 5, 12, 0, tzinfo=UTC)
 TODAY = date(2024, 11, 5)
+REFUSED = Refusal("not-placed", "the learner has no place")
 OFFERED = ShortlistOffered(mentor_ids=("mentor-a", "mentor-b", "mentor-c"))
 CHOSEN = MentorChosen(mentor_id="mentor-b", matched_on=date(2024, 10, 1), window_ends_on=date(2025, 10, 1))
 
 
 def offer(*mentors: str) -> OfferShortlist:
-    return OfferShortlist(mentee_id="mentee", mentor_ids=mentors, size=3)
+    return OfferShortlist(mentee_id="mentee", mentor_ids=mentors, size=3, objection=None)
 
 
-def choose(mentor: str, on: date = date(2024, 10, 1)) -> ChooseMentor:
-    return ChooseMentor(mentor_id=mentor, matched_on=on, within_months=12, today=TODAY)
+def choose(mentor: str, on: date | None = date(2024, 10, 1), may_backdate: bool = True) -> ChooseMentor:
+    return ChooseMentor(
+        mentor_id=mentor, matched_on=on, within_months=12, today=TODAY, may_backdate=may_backdate, objection=None
+    )
 
 
 def met(side: Side, on: date = date(2024, 11, 1), meeting: str = "m1") -> ConfirmMeeting:
@@ -65,6 +68,37 @@ def test_a_mentee_has_one_choice_from_the_shortlist() -> None:
     given(MATCH, OFFERED).when(choose("stranger")).then_refused("not-on-shortlist", "mentor_id")
     given(MATCH, OFFERED, CHOSEN).when(choose("mentor-b")).then_nothing()
     assert given(MATCH, OFFERED, CHOSEN).when(choose("mentor-a")).then_refused("already-chosen").conflict
+
+
+def test_only_an_importer_dates_a_match_back_and_without_a_date_it_begins_today() -> None:
+    given(MATCH, OFFERED).when(choose("mentor-b", may_backdate=False)).then_refused("past-date", "matched_on")
+    today = MentorChosen(mentor_id="mentor-b", matched_on=TODAY, window_ends_on=date(2025, 11, 5))
+    for on in (None, TODAY):
+        given(MATCH, OFFERED).when(choose("mentor-b", on, may_backdate=False)).then(today)
+
+
+def test_the_same_choice_of_another_day_is_no_repeat() -> None:
+    given(MATCH, OFFERED, CHOSEN).when(choose("mentor-b", None)).then_nothing()
+    other_day = given(MATCH, OFFERED, CHOSEN).when(choose("mentor-b", date(2024, 10, 2)))
+    assert other_day.then_refused("already-chosen", "matched_on").conflict
+
+
+def test_what_was_looked_up_is_no_part_of_what_was_sent() -> None:
+    tomorrow = choose("mentor-b").model_copy(update={"today": date(2024, 11, 6), "objection": REFUSED})
+    assert tomorrow.model_dump(mode="json") == choose("mentor-b").model_dump(mode="json")
+    later = met("mentee").model_copy(update={"today": date(2024, 11, 6)})
+    assert later.model_dump(mode="json") == met("mentee").model_dump(mode="json")
+    objected = offer("a", "b", "c").model_copy(update={"objection": REFUSED})
+    assert objected.model_dump(mode="json") == offer("a", "b", "c").model_dump(mode="json")
+
+
+def test_an_objection_refuses_what_is_not_so_already() -> None:
+    objected = offer("mentor-a", "mentor-b", "mentor-c").model_copy(update={"objection": REFUSED})
+    given(MATCH).when(objected).then_refused("not-placed")
+    given(MATCH, OFFERED).when(objected).then_nothing()
+    choice = choose("mentor-b").model_copy(update={"objection": REFUSED})
+    given(MATCH, OFFERED).when(choice).then_refused("not-placed")
+    given(MATCH, OFFERED, CHOSEN).when(choice).then_nothing()
 
 
 def test_a_match_cannot_begin_tomorrow() -> None:

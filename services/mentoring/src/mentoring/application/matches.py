@@ -58,11 +58,11 @@ class MeetingWish:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is known of one mentee's place on a cohort, for its commands."""
+    """What is known of one mentee's place on a cohort today, the civil date of the programme's zone."""
 
     placed: bool
     mentoring: Mentoring | None
-    zone: str
+    today: date
 
 
 def match_stream(cohort_id: str, person_id: str) -> str:
@@ -82,22 +82,28 @@ async def offer_shortlists(kernel: Kernel, scope: Scope, wishes: Sequence[OfferW
         document = held[f"{awards.CATEGORY}-{mentor_id}"].document
         return profile is not None and document is not None and document.holds(wanted.programme, wanted.award)
 
+    def fallen(wish: OfferWish, mentoring: Mentoring) -> Refusal | None:
+        """Which of the offered mentors may not be, None when all may."""
+        without = [(i, mentor) for i, mentor in enumerate(wish.mentor_ids) if not standing(mentor, mentoring)]
+        if not without:
+            return None
+        wrong = tuple((f"mentor_ids[{i}]", f"{mentor} is not in standing") for i, mentor in without)
+        wanted = mentoring.mentor_standing
+        message = f"offer mentors who are registered and hold {wanted.award} of {wanted.programme}"
+        return Refusal("mentor-not-in-standing", message, wrong)
+
     def request(wish: OfferWish) -> Request[MatchCommand] | Refusal:
         pairing = pairings[wish.cohort_id, wish.person_id]
         if pairing is None or not scope.sees_person(wish.person_id):
             return NOT_FOUND
         if pairing.mentoring is None:
             return NOT_MENTORED
-        if not pairing.placed:
-            return NOT_PLACED
-        mentoring = pairing.mentoring
-        fallen = [i for i, mentor in enumerate(wish.mentor_ids) if not standing(mentor, mentoring)]
-        if fallen:
-            wrong = tuple((f"mentor_ids[{i}]", f"{wish.mentor_ids[i]} is not in standing") for i in fallen)
-            wanted = mentoring.mentor_standing
-            message = f"offer mentors who are registered and hold {wanted.award} of {wanted.programme}"
-            return Refusal("mentor-not-in-standing", message, wrong)
-        command = OfferShortlist(mentee_id=wish.person_id, mentor_ids=wish.mentor_ids, size=mentoring.shortlist)
+        command = OfferShortlist(
+            mentee_id=wish.person_id,
+            mentor_ids=wish.mentor_ids,
+            size=pairing.mentoring.shortlist,
+            objection=fallen(wish, pairing.mentoring) if pairing.placed else NOT_PLACED,
+        )
         return kernel.request(match_stream(wish.cohort_id, wish.person_id), command, wish.command_id)
 
     return await kernel.execute(MATCH, [w if isinstance(w, Refusal) else request(w) for w in wishes])
@@ -112,14 +118,13 @@ async def choose_mentors(kernel: Kernel, scope: Scope, wishes: Sequence[ChooseWi
             return NOT_FOUND
         if pairing.mentoring is None:
             return NOT_MENTORED
-        if not pairing.placed:
-            return NOT_PLACED
-        today = _today(kernel, pairing)
         command = ChooseMentor(
             mentor_id=wish.mentor_id,
-            matched_on=wish.matched_on or today,
+            matched_on=wish.matched_on,
             within_months=pairing.mentoring.within_months,
-            today=today,
+            today=pairing.today,
+            may_backdate="importer" in scope.roles,
+            objection=None if pairing.placed else NOT_PLACED,
         )
         return kernel.request(match_stream(wish.cohort_id, wish.person_id), command, wish.command_id)
 
@@ -138,7 +143,7 @@ async def confirm_meetings(
         pairing, (_, state) = pairings[wish.cohort_id, wish.person_id], matches[stream]
         if pairing is None or not _speaks_for(scope, wish, state):
             return NOT_FOUND
-        command = ConfirmMeeting(meeting_id=wish.meeting_id, on=wish.on, side=wish.side, today=_today(kernel, pairing))
+        command = ConfirmMeeting(meeting_id=wish.meeting_id, on=wish.on, side=wish.side, today=pairing.today)
         return kernel.request(stream, command, wish.command_id)
 
     return await kernel.execute(MATCH, [w if isinstance(w, Refusal) else request(w) for w in wishes])
@@ -151,12 +156,9 @@ def _speaks_for(scope: Scope, wish: MeetingWish, state: Match) -> bool:
     return "mentor" in scope.roles and scope.person is not None and scope.person == state.mentor_id
 
 
-def _today(kernel: Kernel, pairing: Pairing) -> date:
-    return kernel.clock().astimezone(ZoneInfo(pairing.zone)).date()
-
-
 async def _pairings(kernel: Kernel, pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Pairing | None]:
     """By (cohort, mentee); None where this service knows of no such enrolment."""
+    now = kernel.clock()
     streams = {pair: f"{enrolments.CATEGORY}-{join_id(*pair)}" for pair in pairs}
     enrolled = await kernel.reader.get(ENROLMENTS, list(streams.values()))
     documents = {pair: enrolled[stream].document for pair, stream in streams.items()}
@@ -172,6 +174,7 @@ async def _pairings(kernel: Kernel, pairs: Sequence[tuple[str, str]]) -> Mapping
         programme = known[versions[pair]].document if document is not None else None
         if document is None or programme is None:
             return None
-        return Pairing(document.placed, programme.mentoring, programme.zone)
+        today = now.astimezone(ZoneInfo(programme.zone)).date()
+        return Pairing(document.placed(today), programme.mentoring, today)
 
     return {pair: pairing(pair) for pair in pairs}

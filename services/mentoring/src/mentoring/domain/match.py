@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import ClassVar, Literal, TypeAlias, assert_never
+from typing import Any, ClassVar, Final, Literal, TypeAlias, assert_never
+
+from pydantic import Field
 
 from catalogue.periods import last_day
 from eventcore.decider import Command, Decider, Refusal
@@ -93,28 +95,37 @@ def evolve(state: Match, event: MatchEvent, version: int) -> Match:
 # Commands
 
 
+# Looked up for the decision, not said by the sender: left out of the command's digest, so that a retry stays the same
+# command although midnight passed, a mentor fell out of standing or a colleague sends it.
+LOOKED_UP: Final[Any] = Field(exclude=True)
+
+
 class OfferShortlist(Command):
-    """`size` is what the programme asks for, exactly."""
+    """`size` is what the programme asks for, exactly; `objection` what mentee's place or mentors' standing has against
+    it."""
 
     mentee_id: str
     mentor_ids: tuple[str, ...]
-    size: int
+    size: int = LOOKED_UP
+    objection: Refusal | None = LOOKED_UP
 
 
 class ChooseMentor(Command):
-    """`within_months` is the programme's window; `today` the civil date in its zone."""
+    """`matched_on` None: today. `within_months` is the programme's window; `today` the civil date in its zone."""
 
     mentor_id: str
-    matched_on: date
-    within_months: int
-    today: date
+    matched_on: date | None
+    within_months: int = LOOKED_UP
+    today: date = LOOKED_UP
+    may_backdate: bool = LOOKED_UP
+    objection: Refusal | None = LOOKED_UP
 
 
 class ConfirmMeeting(Command):
     meeting_id: str
     on: date
     side: Side
-    today: date
+    today: date = LOOKED_UP
 
 
 MatchCommand: TypeAlias = OfferShortlist | ChooseMentor | ConfirmMeeting
@@ -133,6 +144,10 @@ def decide(command: MatchCommand, state: Match, now: datetime) -> Sequence[Match
 
 
 def _offer(command: OfferShortlist, state: Match) -> Sequence[MatchEvent] | Refusal:
+    if command.mentor_ids == state.shortlist:
+        return []
+    if command.objection is not None:
+        return command.objection
     wrong: list[tuple[str, str]] = []
     if len(command.mentor_ids) != command.size:
         wrong.append(("mentor_ids", f"has {len(command.mentor_ids)}; the programme offers exactly {command.size}"))
@@ -142,8 +157,6 @@ def _offer(command: OfferShortlist, state: Match) -> Sequence[MatchEvent] | Refu
         wrong.append(("mentor_ids", "names the mentee"))
     if wrong:
         return Refusal("bad-shortlist", f"offer exactly {command.size} different mentors", tuple(wrong))
-    if command.mentor_ids == state.shortlist:
-        return []
     if state.mentor_id is not None:
         return Refusal(
             "already-chosen", f"the mentee has chosen {state.mentor_id}: the shortlist is closed", conflict=True
@@ -152,19 +165,39 @@ def _offer(command: OfferShortlist, state: Match) -> Sequence[MatchEvent] | Refu
 
 
 def _choose(command: ChooseMentor, state: Match) -> Sequence[MatchEvent] | Refusal:
-    if state.mentor_id == command.mentor_id:
-        return []
     if state.mentor_id is not None:
-        return Refusal("already-chosen", f"{state.mentor_id} was chosen: a mentee has one choice", conflict=True)
+        return _chosen(command, state, state.mentor_id)
+    if command.objection is not None:
+        return command.objection
     if not state.shortlist:
         return Refusal("no-shortlist", "no shortlist was offered yet: offer one first")
     if command.mentor_id not in state.shortlist:
         offered = ", ".join(state.shortlist)
         return Refusal("not-on-shortlist", f"choose one of {offered}", (("mentor_id", "is not on the shortlist"),))
-    if command.matched_on > command.today:
+    matched_on = command.matched_on or command.today
+    if matched_on > command.today:
         return Refusal("match-in-future", "a match begins today or earlier", (("matched_on", "lies in the future"),))
-    window_ends_on = last_day(command.matched_on, command.within_months)
-    return [MentorChosen(mentor_id=command.mentor_id, matched_on=command.matched_on, window_ends_on=window_ends_on)]
+    if matched_on < command.today and not command.may_backdate:
+        return Refusal(
+            "past-date",
+            "only an importer may name a past date: leave it out or ask for an import",
+            (("matched_on", f"must not be before today, {command.today}"),),
+        )
+    window_ends_on = last_day(matched_on, command.within_months)
+    return [MentorChosen(mentor_id=command.mentor_id, matched_on=matched_on, window_ends_on=window_ends_on)]
+
+
+def _chosen(command: ChooseMentor, state: Match, mentor_id: str) -> Sequence[MatchEvent] | Refusal:
+    """The answer to a choice where one was made already."""
+    wrong: list[tuple[str, str]] = []
+    if command.mentor_id != mentor_id:
+        wrong.append(("mentor_id", f"{mentor_id} was chosen"))
+    if command.matched_on not in (None, state.matched_on):
+        wrong.append(("matched_on", f"the match began on {state.matched_on}"))
+    if not wrong:
+        return []
+    message = f"{mentor_id} was chosen, from {state.matched_on}: a mentee has one choice"
+    return Refusal("already-chosen", message, tuple(wrong), conflict=True)
 
 
 def _confirm(command: ConfirmMeeting, state: Match) -> Sequence[MatchEvent] | Refusal:

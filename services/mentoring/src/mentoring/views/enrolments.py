@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,17 +19,24 @@ class EnrolmentDocument(BaseModel):
 
     programme_id: str
     programme_version: int
-    placed: bool = False
+    placed_on: date | None = None
+    # First day on which the learner is no longer enrolled.
+    withdrawn_on: date | None = None
+
+    def placed(self, on: date) -> bool:
+        """Whether the learner has a place on that civil date."""
+        has_come = self.placed_on is not None and self.placed_on <= on
+        return has_come and (self.withdrawn_on is None or on < self.withdrawn_on)
 
 
 def fold(document: EnrolmentDocument | None, event: Recorded[Any]) -> EnrolmentDocument:
     match event.event:
         case events_pb2.EnrolmentRequested() as requested:
             return EnrolmentDocument(programme_id=requested.programme_id, programme_version=requested.programme_version)
-        case events_pb2.EnrolmentPlaced() if document is not None:
-            return document.model_copy(update={"placed": True})
-        case events_pb2.EnrolmentWithdrawn() if document is not None:
-            return document.model_copy(update={"placed": False})
+        case events_pb2.EnrolmentPlaced() as placed if document is not None:
+            return document.model_copy(update={"placed_on": date.fromisoformat(placed.placed_on)})
+        case events_pb2.EnrolmentWithdrawn() as withdrawn if document is not None:
+            return document.model_copy(update={"withdrawn_on": date.fromisoformat(withdrawn.withdrawn_on)})
         case (
             events_pb2.EnrolmentWaitlisted()
             | events_pb2.EnrolmentDeclined()

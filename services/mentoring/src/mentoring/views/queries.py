@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalogue.ids import join_id
+from catalogue.model import AwardReference
 from eventcore.personal import Erased
 from mentoring.domain import match, mentor
 from mentoring.views import awards
 from mentoring.views.awards import AWARDS, AwardsDocument, HeldAward
 from mentoring.views.matches import MATCHES, MatchDocument
 from mentoring.views.mentors import MENTORS, MentorDocument
+from mentoring.views.programmes import PROGRAMMES
 from servicekit.kernel import Kernel
 from servicekit.scope import Scope
 
@@ -24,26 +26,61 @@ class MentorEntry:
     pen_portrait: str
 
 
+@dataclass(frozen=True)
+class MentorProfile:
+    """A mentor who was offered, opened as in MentorEntry."""
+
+    document: MentorDocument
+    pen_portrait: str
+
+
+@dataclass(frozen=True)
+class FoundMatch:
+    """`mentors`: the shortlist as the mentee and admissions, who choose, may read it; empty for everybody else."""
+
+    version: int
+    document: MatchDocument
+    mentors: tuple[MentorProfile, ...]
+
+
 async def list_mentors(
     kernel: Kernel, scope: Scope, *, person_id: str, in_standing_only: bool, after: str, limit: int
 ) -> tuple[list[MentorEntry], str]:
     """Mentors in order of person, and where the next page starts (empty on the last).
 
-    A mentor sees itself only.
+    In standing is whoever holds an award that some programme names as its mentors' standing. A mentor sees itself
+    only.
     """
-    reach = person_id or ("" if scope.unrestricted else scope.person or "")
-    if reach and not scope.sees_person(reach):
-        return [], ""
-    where = {"person_id": reach} if reach else {}
-    found = await kernel.views.find(MENTORS.name, where, after=after, limit=limit)
-    held = await kernel.reader.get(AWARDS, [_credit(stream) for stream, _ in found])
+    if scope.unrestricted and not person_id:
+        found = await kernel.views.find(MENTORS.name, {}, after=after, limit=limit)
+        documents = {stream: MENTORS.read(stored) for stream, stored in found}
+        more = found[-1][0] if len(found) == limit else ""
+    else:
+        documents, more = await _one(kernel, scope, person_id or scope.person), ""
+    held = await kernel.reader.get(AWARDS, [_credit(stream) for stream in documents])
+    wanted = await _standings(kernel) if in_standing_only else []
     entries = []
-    for stream, stored in found:
-        document = MENTORS.read(stored)
+    for stream, document in documents.items():
         mine = held[_credit(stream)].document or AwardsDocument()
-        if document is not None and (mine.held or not in_standing_only):
+        stands = any(mine.holds(standing.programme, standing.award) for standing in wanted)
+        if document is not None and (stands or not in_standing_only):
             entries.append(MentorEntry(document, mine.held, await _portrait(kernel, document)))
-    return entries, found[-1][0] if len(found) == limit else ""
+    return entries, more
+
+
+async def _one(kernel: Kernel, scope: Scope, person_id: str | None) -> dict[str, MentorDocument | None]:
+    """One mentor by its stream; nobody for a token that names nobody, and nobody beyond the caller's reach."""
+    if person_id is None or not scope.sees_person(person_id):
+        return {}
+    stream = f"{mentor.CATEGORY}-{person_id}"
+    return {stream: (await kernel.reader.get(MENTORS, [stream]))[stream].document}
+
+
+async def _standings(kernel: Kernel) -> list[AwardReference]:
+    """What the programmes with mentoring ask of their mentors."""
+    programmes = await kernel.reader.find(PROGRAMMES, {})
+    known = [fact.document.mentoring for fact in programmes.values() if fact.document is not None]
+    return [mentoring.mentor_standing for mentoring in known if mentoring is not None]
 
 
 def _credit(mentor_stream: str) -> str:
@@ -56,11 +93,18 @@ async def _portrait(kernel: Kernel, document: MentorDocument) -> str:
     return "" if isinstance(opened, Erased) else opened
 
 
-async def find_match(kernel: Kernel, scope: Scope, cohort_id: str, person_id: str) -> tuple[int, MatchDocument] | None:
-    """The match and its version, for the mentee, its mentor, or who may see all; else None, as if there were none."""
+async def find_match(kernel: Kernel, scope: Scope, cohort_id: str, person_id: str) -> FoundMatch | None:
+    """The match for the mentee, its mentor, or who may see all; else None, as if there were none."""
     stream = f"{match.CATEGORY}-{join_id(cohort_id, person_id)}"
     fact = (await kernel.reader.get(MATCHES, [stream]))[stream]
     document = fact.document
     if document is None or not scope.sees_person(document.person_id, document.mentor_id):
         return None
-    return fact.version, document
+    chooses = "admissions" in scope.roles or ("learner" in scope.roles and scope.person == document.person_id)
+    return FoundMatch(fact.version, document, await _shortlisted(kernel, document) if chooses else ())
+
+
+async def _shortlisted(kernel: Kernel, document: MatchDocument) -> tuple[MentorProfile, ...]:
+    streams = [f"{mentor.CATEGORY}-{mentor_id}" for mentor_id in document.shortlist]
+    offered = [fact.document for fact in (await kernel.reader.get(MENTORS, streams)).values()]
+    return tuple([MentorProfile(each, await _portrait(kernel, each)) for each in offered if each is not None])
