@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from eventcore.deliver import OwnFold
-from eventcore.evaluate import Evaluator, Marker, Pass, Reader
+from eventcore.evaluate import ASIDE, Evaluation, Evaluator, Facts, Marker, Pass, Reader, Verdict
 from eventcore.execute import Limits
 from eventcore.fold import Folder
+from eventcore.loops import Wake, evaluate_forever
 from eventcore.memory import MemoryAppends, MemoryTargets
 from eventcore.store import StoreUnavailable
 from eventcore.testing import NOON
@@ -217,3 +220,108 @@ async def test_a_reader_finds_beyond_a_page(monkeypatch: pytest.MonkeyPatch) -> 
     facts = await Reader(stores.views).find(JARS, {"shelf": "a"})
 
     assert sorted(facts) == [f"jar-{n}--a" for n in range(5)]
+
+
+def failing_for(*broken: str) -> Evaluation:
+    def evaluate(target: str, facts: Facts, now: datetime) -> Verdict:
+        if target in broken:
+            raise KeyError("Sample Learner 01")
+        return SHELF.evaluate(target, facts, now)
+
+    return replace(SHELF, evaluate=evaluate)
+
+
+class Clock:
+    now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def partly(stores: Stores, *broken: str, clock: Clock | None = None, limit: int = 200) -> Evaluator:
+    return Evaluator(
+        failing_for(*broken),
+        stores.views,
+        stores.targets,
+        executor(stores.appends),
+        clock or Clock(),
+        actor="service",
+        limit=limit,
+    )
+
+
+async def test_a_target_whose_evaluation_raises_stays_dirty_and_stops_no_other() -> None:
+    stores = Stores()
+    await stores.targets.mark("shelves", ["a", "b", "c"])
+    work = partly(stores, "b")
+
+    look = await work.look()
+
+    assert look.evaluated == 2
+    assert list(look.failed) == ["b"]
+    assert work.failing == {"b": "KeyError"}
+    assert [shelf(stores, name).dirty for name in "abc"] == [False, True, False]
+
+
+async def test_targets_that_fail_do_not_hide_the_others_however_many_there_are() -> None:
+    stores = Stores()
+    broken = [f"a{n}" for n in range(5)]
+    await stores.targets.mark("shelves", [*broken, "b", "c"])
+    work = partly(stores, *broken, limit=2)
+
+    looks = [await work.look() for _ in range(5)]
+
+    assert not shelf(stores, "b").dirty
+    assert not shelf(stores, "c").dirty
+    assert sum(len(look.failed) for look in looks) == 5, "each is tried once, then stands aside"
+    assert sorted(work.failing) == broken
+
+
+async def test_a_failed_target_is_tried_again_later_and_at_once_when_it_changed() -> None:
+    stores = Stores()
+    await stores.targets.mark("shelves", ["b"])
+    clock = Clock()
+    work = partly(stores, "b", clock=clock)
+    assert (await work.look()).failed
+    assert await work.look() == Pass()
+
+    clock.now = NOON + ASIDE[0]
+    assert (await work.look()).failed
+    assert not (await work.look()).failed
+
+    await stores.targets.mark("shelves", ["b"])
+    assert (await work.look()).failed
+
+
+async def test_a_failed_target_that_another_process_evaluated_is_forgotten() -> None:
+    stores = Stores()
+    await stores.targets.mark("shelves", ["b"])
+    work = partly(stores, "b")
+    await work.look()
+
+    await evaluator(stores).look()
+    await work.look()
+
+    assert work.failing == {}
+
+
+async def test_the_loop_names_a_failing_target_goes_on_and_never_quotes_what_was_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stores = Stores()
+    await stores.targets.mark("shelves", ["a", "b"])
+    told: list[str | None] = []
+    reported = asyncio.Event()
+
+    def report(problem: str | None) -> None:
+        told.append(problem)
+        reported.set()
+
+    loop = asyncio.create_task(evaluate_forever(partly(stores, "b"), Wake(), report=report, done=lambda _count: None))
+    async with asyncio.timeout(10):
+        await reported.wait()
+    loop.cancel()
+
+    assert set(told) == {"1 not evaluated, such as b: KeyError"}
+    assert not shelf(stores, "a").dirty
+    assert [(record.message, record.__dict__["target"]) for record in caplog.records] == [("evaluation-failed", "b")]

@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -136,11 +137,30 @@ class Marker:
 
 @dataclass
 class Pass:
-    """What one look did. `unsettled` targets stay dirty and want a pause before the next look."""
+    """What one look did.
+
+    `unsettled` targets stay dirty and want a pause before the next look; so do the `failed` ones, whose evaluation
+    raised, with what it raised.
+    """
 
     evaluated: int = 0
     unsettled: int = 0
     lost: int = field(default=0)  # marked again while being evaluated
+    failed: Mapping[str, Exception] = field(default_factory=dict)
+
+
+# How long a target that failed stands aside, the first time, the second, and so on.
+ASIDE = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120))
+# Beyond it the one that failed longest ago is forgotten, and fails again.
+FAILING_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    revision: int
+    times: int
+    until: datetime
+    error: str
 
 
 class Evaluator:
@@ -166,18 +186,26 @@ class Evaluator:
         self._actor = actor
         self._limit = limit
         self._span = span
+        self._failing: dict[str, _Failure] = {}
 
     async def look(self) -> Pass:
-        """One look at up to `limit` targets. Raises StoreUnavailable; whatever was not finished stays dirty."""
+        """One look at up to `limit` targets. Raises StoreUnavailable; whatever was not finished stays dirty.
+
+        A target whose evaluation raises stays dirty, is told in `Pass.failed`, and stands aside for a while, so that it
+        holds up no other. When reading the facts raises, that is nobody's target in particular: it is raised.
+        """
         name = self._evaluation.name
         # The revision is read before the facts: a fact that changes after this line raises the revision, and the
         # guard below then refuses a result that did not see it.
-        due = await self._targets.due(name, self._clock(), limit=self._limit)
+        # Those that failed are due for ever: asked on top, or a page full of them would hide the others.
+        now = self._clock()
+        found = await self._targets.due(name, now, limit=self._limit + len(self._failing))
+        due = self._take(found, now)
         if not due:
             return Pass()
         facts = await self._evaluation.facts(self._reader, list(due))
         now = self._clock()  # one and the same for the verdict and for its commands
-        verdicts = {t: self._evaluation.evaluate(t, facts[t], now) for t in due}
+        verdicts, failed = self._verdicts(due, facts, now)
         unsettled = await self._command(verdicts, facts, now)
         findings = [
             Finding(
@@ -187,7 +215,38 @@ class Evaluator:
             if t not in unsettled
         ]
         written = await self._targets.finish(name, findings) if findings else []
-        return Pass(len(due), len(unsettled), written.count(False))
+        return Pass(len(verdicts), len(unsettled), written.count(False), failed)
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """The targets whose evaluation raised when it was tried last, as far as this process knows, and what."""
+        return {target: failure.error for target, failure in self._failing.items()}
+
+    def _take(self, found: Mapping[str, int], now: datetime) -> dict[str, int]:
+        """What to look at: at most `limit`, without those that failed, have not changed since, and stand aside."""
+        if len(found) < self._limit + len(self._failing):  # all that is due: the others another process evaluated
+            self._failing = {t: f for t, f in self._failing.items() if t in found}
+        aside = {t for t, f in self._failing.items() if f.until > now and f.revision == found.get(t)}
+        return dict(islice(((t, revision) for t, revision in found.items() if t not in aside), self._limit))
+
+    def _verdicts(
+        self, due: Mapping[str, int], facts: Mapping[str, Facts], now: datetime
+    ) -> tuple[dict[str, Verdict], dict[str, Exception]]:
+        """The verdicts, and what was raised for the targets that have none."""
+        verdicts: dict[str, Verdict] = {}
+        failed: dict[str, Exception] = {}
+        for target, revision in due.items():
+            before = self._failing.pop(target, None)
+            try:
+                verdicts[target] = self._evaluation.evaluate(target, facts[target], now)
+            except Exception as error:  # noqa: BLE001 - told in the Pass; one target must not stop every other
+                failed[target] = error
+                times = before.times + 1 if before else 1
+                until = now + ASIDE[min(times, len(ASIDE)) - 1]
+                if len(self._failing) >= FAILING_MAX:
+                    del self._failing[next(iter(self._failing))]
+                self._failing[target] = _Failure(revision, times, until, type(error).__name__)
+        return verdicts, failed
 
     async def _command(self, verdicts: Mapping[str, Verdict], facts: Mapping[str, Facts], now: datetime) -> set[str]:
         """Executes the orders; gives the targets of which one ended unknown or aborted."""

@@ -7,6 +7,7 @@ by raising, on what does not (poison, a gap, another epoch, a bug).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +22,9 @@ HINTS_A_STEP = 500
 SWEEP_SECONDS = 10.0
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LAST_SECONDS = 5.0
+FAILED_LOGGED_MAX = 5  # a look
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[str | None], None]
 """Told why a loop is held up (None: it moves)."""
@@ -60,8 +64,18 @@ class Wake:
         self.event.clear()
 
 
-async def _repeat(step: Callable[[], Awaitable[bool]], wake: Wake, poll_seconds: float, report: Report) -> None:
-    """Repeats `step` while it says there was work, else waits to be woken."""
+def _moves() -> str | None:
+    return None
+
+
+async def _repeat(
+    step: Callable[[], Awaitable[bool]],
+    wake: Wake,
+    poll_seconds: float,
+    report: Report,
+    problem: Callable[[], str | None] = _moves,
+) -> None:
+    """Repeats `step` while it says there was work, else waits to be woken. `problem` is what a step could not do."""
     backoff = BACKOFF_FIRST_SECONDS
     while True:
         try:
@@ -71,7 +85,7 @@ async def _repeat(step: Callable[[], Awaitable[bool]], wake: Wake, poll_seconds:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
             continue
-        report(None)
+        report(problem())
         backoff = BACKOFF_FIRST_SECONDS
         if not busy:
             await wake.wait(poll_seconds)
@@ -99,18 +113,30 @@ async def deliver_forever(
 async def evaluate_forever(
     evaluator: Evaluator, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
 ) -> None:
-    """Evaluates what is dirty or due; what ended unknown is looked at again after a pause. `done` counts targets."""
+    """Evaluates what is dirty or due; what ended unknown or raised is looked at again after a pause.
+
+    What raised is logged, and reported for as long as it stands. `done` counts targets.
+    """
     backoff = BACKOFF_FIRST_SECONDS
 
     async def step() -> bool:
         nonlocal backoff
         look = await evaluator.look()
         done(look.evaluated)
-        if look.unsettled:
+        for target, error in islice(look.failed.items(), FAILED_LOGGED_MAX):
+            _log.error("evaluation-failed", extra={"target": target}, exc_info=error)
+        if look.unsettled or look.failed:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_LAST_SECONDS)
         else:
             backoff = BACKOFF_FIRST_SECONDS
         return look.evaluated > 0
 
-    await _repeat(step, wake, poll_seconds, report)
+    def problem() -> str | None:
+        failing = evaluator.failing
+        if not failing:
+            return None
+        target, error = next(iter(failing.items()))
+        return f"{len(failing)} not evaluated, such as {target}: {error}"
+
+    await _repeat(step, wake, poll_seconds, report, problem)

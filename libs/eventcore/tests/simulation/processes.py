@@ -316,6 +316,8 @@ async def evaluator(world: World) -> None:
         except StoreUnavailable:
             await give_way("back-off")
             continue
+        if look.failed:
+            raise Violation("an evaluation raised", look.failed)
         if look.unsettled:
             await give_way("back-off")
         if not look.evaluated:

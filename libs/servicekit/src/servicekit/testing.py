@@ -91,7 +91,10 @@ class Running:
             await self._consumer.handle(batch)
             moved = True
         for evaluator in self._evaluators:
-            moved |= (await evaluator.look()).evaluated > 0
+            look = await evaluator.look()
+            for error in look.failed.values():
+                raise error
+            moved |= look.evaluated > 0
         return moved
 
 
