@@ -10,8 +10,10 @@ import pytest
 from accreditation.api.assessments import AssessmentApi
 from accreditation.api.awards import AwardApi
 from accreditation.api.standings import StandingApi
+from accreditation.domain.standing import Standing
 from accreditation.testing import BODY, Scene, schemes
 from credence.accreditation.v1 import assessments_pb2, awards_pb2, standings_pb2
+from eventcore.store import Finding
 from servicekit.errors import InvalidArgument, NotFound
 
 R14 = schemes()["r14-commissioners-course"]
@@ -132,6 +134,23 @@ async def test_a_standing_asked_with_the_token_of_a_result_rests_on_it(scene: Sc
     standing = await scene.standing("autumn", "p1", token=answer.token)
     assert standing.basis["assessment-autumn--p1"] == 4
     assert not standing.pending
+
+
+async def test_a_result_from_before_the_enrolment_arrived_reads_as_not_evaluated_yet() -> None:
+    scene = Scene()
+    scene.programme(R14)
+    scene.cohort("autumn", R14, STARTS)
+    scene.placed("autumn", "p1", R14, STARTS)
+    await scene.settle()
+    targets, unknown = scene.world["accreditation"].targets, Standing(cohort_id="autumn", person_id="p1", whole=False)
+    revision = (await targets.read("standing", ["autumn--p1"]))["autumn--p1"].revision
+    early = Finding("autumn--p1", revision, unknown.model_dump(mode="json"), {}, None)
+    assert await targets.finish("standing", [early]) == [True]
+    standing = await scene.standing("autumn", "p1")
+    request = standings_pb2.ListStandingsRequest(cohort_id="autumn")
+    listed = await ask(scene, StandingApi(scene.kernel).ListStandings, request)
+    assert (standing.programme_id, standing.enrolment, standing.pending) == (R14.id, "placed", True)
+    assert [each.pending for each in listed.standings] == [True]
 
 
 async def test_a_standing_as_of_before_the_enrolment_does_not_exist(scene: Scene) -> None:

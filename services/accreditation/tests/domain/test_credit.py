@@ -105,14 +105,14 @@ def board(award: str = "credit", on: date = DAY, by: Any = "board") -> ConfirmAw
     return ConfirmAwards(cohort_id="autumn", award_ids=(award,), by=by, decided_on=on)
 
 
-def decision(word: Any, review: str = "review-1") -> DecideReview:
+def decision(word: Any, review: str = "review-1", on: date = DAY) -> DecideReview:
     return DecideReview(
         cohort_id="autumn",
         award_id="credit",
         review_id=review,
         decision=word,
         reason_code="board-minutes",
-        decided_on=DAY,
+        decided_on=on,
     )
 
 
@@ -157,6 +157,12 @@ def test_the_body_revokes_and_a_repeat_is_harmless() -> None:
     given(CREDIT, *reviewed).when(decision("revoked")).then(closed("revoked"))
     given(CREDIT, *reviewed, closed("revoked")).when(decision("revoked")).then_nothing()
     given(CREDIT, *reviewed, closed("revoked")).when(decision("upheld")).then_refused("review-not-open")
+
+
+def test_a_review_is_decided_on_the_day_it_was_opened_or_later() -> None:
+    opened = given(CREDIT, made(terms()), confirmed(), OPENED)
+    opened.when(decision("upheld", on=date(2024, 12, 1))).then_refused("decided-before-opened", "decided_on")
+    opened.when(decision("upheld", on=DAY)).then(closed("upheld"))
 
 
 def test_a_decision_sent_again_never_decides_a_later_review() -> None:

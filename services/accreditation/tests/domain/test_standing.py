@@ -254,6 +254,20 @@ def test_it_looks_again_when_the_months_of_meetings_are_over() -> None:
     assert look_again_on(facts, date(2025, 11, 1)) == date(2026, 3, 2)
 
 
+def test_what_has_no_date_is_true_from_its_day_in_the_programmes_zone() -> None:
+    late = datetime(2024, 7, 1, 23, 30, tzinfo=UTC)  # 00:30 on the 2nd in London
+    facts = learner(person=PersonRecord(names=(NameChange(recorded=late, named=True),)))
+
+    def named(day: date, zone: str | None = None) -> bool:
+        cut = Cut(true_at=day) if zone is None else Cut(true_at=day, zone=zone)
+        person = as_of(facts, cut).person
+        return person is not None and person.named
+
+    assert not named(date(2024, 7, 1))
+    assert named(date(2024, 7, 2))
+    assert named(date(2024, 7, 1), "UTC")
+
+
 @given(st.lists(st.sampled_from(["s1", "s2", "s3", "s4"]), unique=True), st.integers(0, 80), st.booleans())
 def test_true_at_a_date_is_the_standing_of_the_facts_up_to_it(attended: list[str], days: int, result: bool) -> None:
     on = STARTS + timedelta(days=days)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from accreditation.domain.civil import civil_date
+from accreditation.domain.civil import DEFAULT_ZONE, civil_date
 from accreditation.domain.credit import CREDIT, ConfirmAwards, CreditCommand, DecideReview, Ledger, LedgerAward
 from accreditation.views.credits import stream_of
 from accreditation.views.programmes import PROGRAMMES
@@ -122,7 +122,7 @@ async def _zones(kernel: Kernel, ledgers: dict[str, Ledger]) -> dict[str, str]:
     """The zone of every programme version that these ledgers name."""
     streams = {_programme(award) for ledger in ledgers.values() for award in ledger.awards}
     found = await kernel.reader.get(PROGRAMMES, sorted(streams))
-    return {s: f.document.programme.zone if f.document is not None else "UTC" for s, f in found.items()}
+    return {s: f.document.programme.zone if f.document is not None else DEFAULT_ZONE for s, f in found.items()}
 
 
 def _dated(kernel: Kernel, decided_on: date | None, zone: str) -> date | Refusal:

@@ -7,9 +7,12 @@ not stop the evaluations of everybody else.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from catalogue import periods
+
+DEFAULT_ZONE: Final = "Europe/London"  # where the programme, which names the zone, has not arrived
 
 
 def civil_date(instant: datetime, zone: str) -> date:

@@ -157,6 +157,7 @@ class LedgerAward(Frozen):
     confirmed_on: date | None = None
     review_id: str | None = None
     review_basis: str | None = None
+    review_opened_on: date | None = None
     review_outcome: ReviewOutcome | None = None
     reason_code: str | None = None
 
@@ -212,6 +213,7 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
                 state="under-review",
                 review_id=event.review_id,
                 review_basis=event.basis,
+                review_opened_on=event.opened_on,
                 review_outcome=None,
             )
         case ReviewClosed():
@@ -448,6 +450,13 @@ def _decide_review(command: DecideReview, ledger: Ledger) -> Sequence[CreditEven
     held = ledger.award(command.cohort_id, command.award_id)
     named = held is not None and held.review_id == command.review_id
     if held is not None and named and held.state == "under-review":
+        opened_on = held.review_opened_on
+        if opened_on is not None and command.decided_on < opened_on:
+            return Refusal(
+                "decided-before-opened",
+                f"the review was opened on {opened_on}: name that date or a later one",
+                (("decided_on", f"must not be before {opened_on}"),),
+            )
         closed = ReviewClosed(
             cohort_id=command.cohort_id,
             award_id=command.award_id,

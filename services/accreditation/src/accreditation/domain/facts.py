@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from accreditation.domain import assessment, credit
 from accreditation.domain.assessment import ASSESSMENT, Assessments
+from accreditation.domain.civil import DEFAULT_ZONE, civil_date
 from accreditation.domain.credit import CREDIT, Frozen, Ledger
 from accreditation.domain.rules import AttendanceState
 from catalogue.model import Programme
@@ -25,16 +26,22 @@ EnrolmentStatus: TypeAlias = Literal["requested", "waiting", "placed", "withdraw
 
 @dataclass(frozen=True)
 class Cut:
-    """Up to where facts count: recorded at or before `known_at`, effective on or before `true_at`. None: no bound."""
+    """Up to where facts count: recorded at or before `known_at`, effective on or before `true_at`. None: no bound.
+
+    `zone` is the programme's: its civil date is when a fact without a date of its own is true from.
+    """
 
     known_at: datetime | None = None
     true_at: date | None = None
+    zone: str = DEFAULT_ZONE
 
     def admits(self, recorded: datetime, on: date | None) -> bool:
         """`on` None: the fact has no date of its own, it is true from when it was recorded."""
         if self.known_at is not None and recorded > self.known_at:
             return False
-        return self.true_at is None or (on if on is not None else recorded.date()) <= self.true_at
+        if self.true_at is None:
+            return True
+        return (on if on is not None else civil_date(recorded, self.zone)) <= self.true_at
 
     def knows(self, recorded: datetime) -> bool:
         """For plans (programmes, sessions), which are true whatever the date they speak of."""

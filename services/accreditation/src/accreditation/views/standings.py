@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from accreditation.domain import standing as pure
-from accreditation.domain.civil import civil_date, start_of
+from accreditation.domain.civil import DEFAULT_ZONE, civil_date, start_of
 from accreditation.domain.credit import CREDIT
 from accreditation.domain.facts import Cut, LearnerFacts, as_of
 from accreditation.domain.limits import TARGETS_AT_ONCE
@@ -24,7 +24,7 @@ from servicekit.scope import Scope
 
 
 def zone_of(facts: LearnerFacts) -> str:
-    return facts.programme.programme.zone if facts.programme is not None else "UTC"
+    return facts.programme.programme.zone if facts.programme is not None else DEFAULT_ZONE
 
 
 def evaluate(target: str, documents: Facts, now: datetime) -> Verdict:
@@ -66,6 +66,7 @@ async def get_standing(
     documents = (await load(kernel.reader, [target]))[target]
     facts = learner_facts(target, documents)
     zone = zone_of(facts)
+    cut = replace(cut, zone=zone)
     today = cut.true_at or civil_date(cut.known_at or kernel.clock(), zone)
     then = pure.standing(as_of(facts, cut), today)
     if then.enrolment is None:
@@ -105,13 +106,14 @@ async def current(kernel: Kernel, targets: Sequence[str]) -> dict[str, Answer]:
 
 
 def _answer(facts: LearnerFacts, result: Target | None, documents: Facts) -> Answer:
-    if result is None or result.result is None:
+    found = Standing.model_validate(result.result) if result is not None and result.result is not None else None
+    # A result without a programme is of a time when another fact was here and the enrolment was not: no standing yet.
+    if result is None or found is None or not found.programme:
         enrolled = facts.enrolment
         assert enrolled is not None
         bare = Standing(cohort_id=facts.cohort_id, person_id=facts.person_id, whole=False, programme=enrolled.programme)
         body = pure.body_of(facts.programme.programme) if facts.programme is not None else ""
         return Answer(bare.model_copy(update={"body": body, "enrolment": enrolled.status}), True, {})
-    found = Standing.model_validate(result.result)
     behind = any(fact.version > result.basis.get(stream, 0) for stream, fact in documents.items())
     return Answer(found, result.dirty or behind or not found.whole, dict(result.basis))
 
