@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
-from servicekit.telemetry import span_from, start_logging, start_tracing, traceparent
+import eventcore.mongo
+from servicekit.telemetry import EXTRA, span_from, start_logging, start_tracing, traceparent
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,27 @@ def test_what_is_not_a_scalar_is_dropped_and_long_text_is_cut(capsys: pytest.Cap
     assert line["body"] == "<dict dropped>"
     assert len(line["text"]) == 1000
     assert line["names"] == ["a", "b"]
+
+
+def test_a_line_of_the_standard_library_keeps_the_ids_we_know_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start_logging("sample")
+    logging.getLogger("eventcore.kafka").warning(
+        "kafka-record-refused", extra={"ce_id": "cohort-1@7", "error": Person(), "body": "Sample Learner 01"}
+    )
+    (line,) = lines(capsys)
+    assert (line["event"], line["ce_id"], line["error"]) == ("kafka-record-refused", "cohort-1@7", "<Person dropped>")
+    assert "Sample Learner" not in json.dumps(line)
+
+
+def test_every_extra_of_the_kernels_lines_is_one_we_know() -> None:
+    given: set[object] = set()
+    for file in Path(eventcore.mongo.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict):
+                given |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
+    assert given == set(EXTRA)
 
 
 def test_a_traceback_shows_where_and_not_what(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 VALUE_CHARS_MAX = 1_000
 FRAMES_MAX = 30
+# What the kernel's own lines carry. Nothing else of a record is taken: a library may put anything there.
+EXTRA = ("ce_id", "error", "group", "reason", "target")
 QUIET = ("aiokafka", "faststream", "grpc", "kafka", "pymongo", "asyncio")
 
 _propagator = TraceContextTextMapPropagator()
@@ -109,7 +111,7 @@ def start_logging(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=EXTRA), *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _scalars_only,
