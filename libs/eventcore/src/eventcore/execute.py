@@ -105,7 +105,10 @@ class Executor:
         return {s: (stream.version, stream.state) for s, stream in replayed.items()}
 
     async def execute(self, decider: Decider[S, C, E], requests: Sequence[Request[C]]) -> list[Outcome[S]]:
-        """One outcome per request, in their order. Does not raise for the database: that is the outcome UNKNOWN."""
+        """One outcome per request, in their order. Does not raise for the database: that is the outcome UNKNOWN.
+
+        Events with values the store cannot hold at all do raise.
+        """
         answers: dict[int, Outcome[S]] = {}
         digests = [self._digest(r.command) for r in requests]
         losses = [0] * len(requests)

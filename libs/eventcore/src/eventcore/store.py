@@ -75,11 +75,14 @@ class AppendStore(Protocol):
         ...
 
     async def insert(self, appends: Sequence[Append]) -> list[Insert]:
-        """All at once, unordered; one answer each. Marks them unfolded and unpublished. Does not raise."""
+        """All at once, unordered; one answer each. Marks them unfolded and unpublished.
+
+        Does not raise for the database: that is UNKNOWN. Values the store cannot hold at all raise.
+        """
         ...
 
     async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
-        """Streams of `limit` marked appends, the oldest as far as the store knows: where to look, not in what order."""
+        """Streams of `limit` marked appends, whichever the store comes upon first: where to look, not in what order."""
         ...
 
     async def pending(

@@ -92,20 +92,6 @@ def decided(row: int, outcome: Decided) -> outcome_pb2.Outcome:
     return answer
 
 
-def refused(row: int, code: str, message: str) -> outcome_pb2.Outcome:
-    """A row refused before the kernel saw it, such as one whose object is not the caller's (`not-found`)."""
-    return outcome_pb2.Outcome(row=row, status=outcome_pb2.OUTCOME_STATUS_REFUSED, code=code, message=message)
-
-
-def invalid(row: int, violations: Iterable[tuple[str, str]]) -> outcome_pb2.Outcome:
-    """A malformed row: refused by itself, so that it does not spoil the others."""
-    listed = [outcome_pb2.FieldViolation(field=field, description=text) for field, text in violations]
-    names = ", ".join(dict.fromkeys(v.field for v in listed))
-    answer = refused(row, "invalid-argument", f"mend {names} and send the row again")
-    answer.violations.extend(listed)
-    return answer
-
-
 def batch_response(outcomes: Iterable[outcome_pb2.Outcome], token: str) -> outcome_pb2.BatchResponse:
     """The whole answer, in the request's order. Raises ValueError when a row has no answer or two."""
     ordered = sorted(outcomes, key=lambda outcome: outcome.row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
 
 from servicekit.errors import InvalidArgument
@@ -70,19 +70,6 @@ class Violations:
             self.add(field, f"must be a date from {DATE_MIN} to {DATE_MAX}")
             return None
         return found
-
-    def instant(self, field: str, value: str, *, optional: bool = False) -> datetime | None:
-        """An instant with its offset, RFC 3339: 2026-01-31T09:00:00Z."""
-        if self._absent(field, value, optional):
-            return None
-        try:
-            instant = datetime.fromisoformat(value) if len(value) <= 40 else None
-        except ValueError:
-            instant = None
-        if instant is None or instant.tzinfo is None or not _DATE.match(value) or "T" not in value:
-            self.add(field, "must be an instant with its offset, written like 2026-01-31T09:00:00Z")
-            return None
-        return instant
 
     def decimal(
         self, field: str, value: str, *, minimum: Decimal | int | None = None, optional: bool = False
