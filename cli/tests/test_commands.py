@@ -402,8 +402,12 @@ def test_mentor_plus_by_hand(stack: Home) -> None:
         meeting = ("mentor", "meet", cohort, mentee, f"m{number}", "--on", ago(began - 30 * number))
         assert codes(stack.ask(*meeting)) == ["accepted"]
         assert codes(stack.ask(*meeting, "--as-mentor", mentors[1])) == ["accepted"]
-    assert len(stack.ask("mentor", "show", cohort, mentee)["meetings"]) == 8
-    assert f"chosen {mentors[1]}" in stack.call("mentor", "show", cohort, mentee).out
+    match = stack.ask("mentor", "show", cohort, mentee)
+    assert len(match["meetings"]) == 8
+    assert [m["pen_portrait"] for m in match["mentors"]] == ["A sample portrait."] * 3
+    shown = stack.call("mentor", "show", cohort, mentee).out
+    assert f"chosen {mentors[1]}" in shown
+    assert "portrait" in shown
     until_it_is(stack, cohort, mentee, "AWARD_STATE_CONFIRMED", "completion")
     assert stack.call("mentor", "show", cohort, an_id("nobody"), exits=3).told
 

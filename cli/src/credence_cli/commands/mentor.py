@@ -67,7 +67,9 @@ def register(
 
 @app.command("list")
 def list_mentors(
-    in_standing: Annotated[bool, typer.Option("--in-standing", help="Only those who hold the award that a programme asks of mentors.")] = False,
+    in_standing: Annotated[
+        bool, typer.Option("--in-standing", help="Only those who hold the award that a programme asks of mentors.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Mentors and the awards they hold."""
@@ -122,8 +124,8 @@ def choose(
         str,
         typer.Option(
             "--on",
-            help="First day of the match, YYYY-MM-DD; today unless given. A past one is an importer's to name, and with "
-            "this option the command speaks as one.",
+            help="First day of the match, YYYY-MM-DD; today unless given. A past one is an importer's to name, and "
+            "with this option the command speaks as one.",
         ),
     ] = "",
     as_json: Json = False,
