@@ -95,6 +95,17 @@ async def test_after_a_failed_send_nothing_more_of_that_stream_goes_out() -> Non
     assert {stream for stream, _ in store.marked["unpublished"]} == {JAR_1}
 
 
+async def test_while_one_stream_fails_the_others_go_out_whole() -> None:
+    store, bus = await stored((JAR_1, 2), (JAR_2, 3)), SampleBus(refuses=[f"{JAR_1}@1"])
+
+    with pytest.raises(Undelivered):
+        await publisher(store, bus).step()
+
+    assert bus.topic == [f"{JAR_2}@{v}" for v in (1, 2, 3)]
+    assert {stream for stream, _ in store.marked["unpublished"]} == {JAR_1}
+    assert bus.renewed == 1
+
+
 async def test_a_stream_that_failed_goes_on_from_its_first_unpublished_append() -> None:
     store, bus = await stored((JAR_1, 1), (JAR_1, 2)), SampleBus(refuses=[f"{JAR_1}@3"])
     with pytest.raises(Undelivered):

@@ -106,21 +106,25 @@ class Publisher:
     async def step(self, hints: Sequence[str] = ()) -> int:
         """Publishes the hinted streams' pending appends, or of those that wait; gives how many appends went out.
 
-        Raises Undelivered after a failed send: call again later, it reads the store anew.
+        A failed send holds up its own stream only; when all else is out it raises Undelivered: call again later, it
+        reads the store anew.
         """
         appends = await _next(self._store, "unpublished", hints, self._limit)
         queues: dict[str, deque[tuple[Record, Append]]] = {}
         for append in appends:
             queues.setdefault(append.stream, deque()).extend(self._records(append))
-        failed = False
+        failed: set[str] = set()
         sent = 0
-        while queues and not failed:
+        while queues:
             # One record per stream in flight: aiokafka may let a later record of a key overtake a failed one.
             heads = [queue.popleft() for queue in queues.values()]
             acknowledged = await self._bus.send([record for record, _ in heads])
             done = []
             for (record, append), ok in zip(heads, acknowledged, strict=True):
-                failed = failed or not ok
+                if not ok:
+                    # Its stream's later records must not overtake it. Other streams' may, being other keys: while one
+                    # partition is away, the rest goes on.
+                    failed.add(append.stream)
                 if ok and (trace := record.headers.get("traceparent")):
                     with self._span("publish", trace):
                         pass  # a moment in the trace: that it is out
@@ -129,10 +133,10 @@ class Publisher:
             if done:
                 await self._store.clear("unpublished", done)
                 sent += len(done)
-            queues = {stream: queue for stream, queue in queues.items() if queue}
+            queues = {stream: queue for stream, queue in queues.items() if queue and stream not in failed}
         if failed:
             await self._bus.renew()
-            raise Undelivered("the broker did not acknowledge a record; its stream waits")
+            raise Undelivered(f"the broker did not acknowledge a record of {len(failed)} streams; they wait")
         return sent
 
     def _records(self, append: Append) -> list[tuple[Record, Append]]:

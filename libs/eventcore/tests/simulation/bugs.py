@@ -220,8 +220,8 @@ BUGS: dict[str, Bug] = {
         "the next record is sent although the last one failed",
         deliver,
         "Publisher.step",
-        "while queues and not failed:",
-        "while queues:",
+        "if queue and stream not in failed",
+        "if queue",
     ),
     "pending_backwards": _bug(
         "waiting appends are read in another order than (stream, first)",
