@@ -1,13 +1,17 @@
-"""Domain tests as sentences: `given(decider, *events).when(command).then(*events)` or `.then_refused(code)`."""
+"""Domain tests as sentences: `given(decider, *events).when(command).then(*events)` or `.then_refused(code)`; and the
+golden files of stored events, which are read for decades: added once, never edited."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from eventcore.decider import Command, Decider, Refusal
-from eventcore.event import Event
+from eventcore.event import Codec, Event, StoredEvent
 
 S = TypeVar("S")
 C = TypeVar("C", bound=Command)
@@ -52,3 +56,28 @@ class When:
         assert self.decision.code == code
         assert {name for name, _ in self.decision.fields} >= set(fields)
         return self.decision
+
+
+def check_golden(folder: Path, deciders: Sequence[Decider[Any, Any, Any]], event: Event) -> None:
+    """Asserts that `event` is stored and read as `<stored type>.json` in `folder` says.
+
+    A missing file is written, and the check fails, for you to look at and commit; a changed shape needs a new type
+    name.
+    """
+    codec = Codec([each for decider in deciders for each in decider.events])
+    golden = folder / f"{event.stored_type}.json"
+    stored = json.loads(json.dumps(codec.encode(event).data))
+    if not golden.exists():
+        folder.mkdir(exist_ok=True)
+        golden.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
+        raise AssertionError(f"{golden.name} was missing and is written now: look at it and commit it")
+    data = json.loads(golden.read_text())
+    assert codec.decode(StoredEvent(event.stored_type, data)) == event
+    assert stored == data
+
+
+def check_golden_complete(folder: Path, deciders: Sequence[Decider[Any, Any, Any]], samples: Sequence[Event]) -> None:
+    """Asserts that every stored type has its sample and its file, and every file its type."""
+    types = {event.stored_type for decider in deciders for event in decider.events}
+    assert {path.stem for path in folder.glob("*.json")} == types
+    assert {event.stored_type for event in samples} == types

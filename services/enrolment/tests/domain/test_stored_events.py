@@ -3,7 +3,6 @@
 A missing file is written by the failing test for you to look at and commit; a changed shape needs a new type name.
 """
 
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -26,8 +25,9 @@ from enrolment.domain.enrolment import (
 from enrolment.domain.person import PERSON, PersonNamed, PersonRegistered
 from enrolment.domain.pool import POOL, PlaceDeclined, PlaceReleased, PlaceTaken, QueueJoined, QueueLeft
 from enrolment.domain.programme import PROGRAMME, ProgrammeLoaded
-from eventcore.event import Codec, Event, StoredEvent
+from eventcore.event import Event
 from eventcore.personal import Sealed
+from eventcore.testing import check_golden, check_golden_complete
 
 GOLDEN = Path(__file__).parent / "golden"
 DAY, NOON = date(2024, 10, 1), datetime(2024, 10, 1, 12, 0, tzinfo=UTC)
@@ -117,21 +117,13 @@ SAMPLES: list[Event] = [
         reason_code="wrong-learner",
     ),
 ]
-CODEC = Codec([event for decider in (PERSON, PROGRAMME, COHORT, POOL, ENROLMENT) for event in decider.events])
+DECIDERS = (PERSON, PROGRAMME, COHORT, POOL, ENROLMENT)
 
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: event.stored_type)
 def test_an_event_is_stored_and_read_as_its_golden_file_says(event: Event) -> None:
-    golden = GOLDEN / f"{event.stored_type}.json"
-    if not golden.exists():
-        golden.write_text(json.dumps(CODEC.encode(event).data, indent=2, sort_keys=True) + "\n")
-        pytest.fail(f"{golden.name} was missing and is written now: look at it and commit it")
-    data = json.loads(golden.read_text())
-    assert CODEC.decode(StoredEvent(event.stored_type, data)) == event
-    assert json.loads(json.dumps(CODEC.encode(event).data)) == data
+    check_golden(GOLDEN, DECIDERS, event)
 
 
 def test_every_type_has_its_golden_file_and_every_golden_file_its_type() -> None:
-    types = {event.stored_type for d in (PERSON, PROGRAMME, COHORT, POOL, ENROLMENT) for event in d.events}
-    assert {path.stem for path in GOLDEN.glob("*.json")} == types
-    assert {type(event).stored_type for event in SAMPLES} == types
+    check_golden_complete(GOLDEN, DECIDERS, SAMPLES)
