@@ -21,6 +21,7 @@ from accreditation.domain import standing as pure
 from accreditation.domain.assessment import AssessWork, ReviseResult, SubmitWork
 from accreditation.domain.credit import CREDIT
 from accreditation.domain.facts import Cut, as_of
+from accreditation.domain.looked_up import Circumstances
 from accreditation.domain.rules import Explanation
 from accreditation.domain.standing import Standing
 from accreditation.testing import START, Scene, Told
@@ -30,6 +31,7 @@ from eventcore.decider import Command
 from eventcore.record import Record
 
 DAY = START.date()
+TODAY = Circumstances(today=DAY, importer=True)
 TARGETS = ("spring--p1", "autumn--p1")
 
 
@@ -98,8 +100,15 @@ def _stream(item: Item) -> str:
 
 
 def _own(cohort: str, component: str, result: Any, revised: Any | None, version: int) -> Iterator[Own]:
-    yield Own(cohort, SubmitWork(component_id=component, submitted_on=DAY, opt_in=False, max_attempts=1))
-    yield Own(cohort, AssessWork(component_id=component, result=result, mark=None, assessed_on=DAY, pass_mark=None))
+    yield Own(
+        cohort, SubmitWork(component_id=component, submitted_on=DAY, opt_in=False, max_attempts=1, circumstances=TODAY)
+    )
+    yield Own(
+        cohort,
+        AssessWork(
+            component_id=component, result=result, mark=None, assessed_on=DAY, pass_mark=None, circumstances=TODAY
+        ),
+    )
     if revised is not None:
         yield Own(
             cohort,
@@ -111,6 +120,7 @@ def _own(cohort: str, component: str, result: Any, revised: Any | None, version:
                 replaces=version + 2,
                 reason_code="clerical-error",
                 pass_mark=None,
+                circumstances=TODAY,
             ),
         )
 

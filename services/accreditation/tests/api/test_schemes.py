@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from accreditation.api.awards import AwardApi
 from accreditation.testing import Scene, schemes
 from credence.accreditation.v1 import assessments_pb2, awards_pb2, standings_pb2
 from credence.common.v1 import outcome_pb2
@@ -372,6 +373,43 @@ async def test_unknown_components_and_learners_are_refused_by_code() -> None:
     wrong.register.SetInParent()
     answer = await scene.record(wrong, row_of("nobody"))
     assert [each.code for each in answer.outcomes] == ["unknown-component", "not-found"]
+
+
+async def test_a_command_sent_again_a_day_later_and_after_a_withdrawal_gets_the_first_answer() -> None:
+    scene = await commissioners()
+    batch = [registered(), submitted(TODAY), assessed(assessments_pb2.RESULT_PASSED, mark="64")]
+    for number, each in enumerate(batch):
+        each.command_id = f"step-{number}"
+    caller = {"roles": ["assessor"], "bodies": ["oxford-brookes"]}
+    first = await scene.record(*batch, **caller)
+    assert {each.status for each in first.outcomes} == {outcome_pb2.OUTCOME_STATUS_ACCEPTED}
+    scene.pass_days(1)
+    scene.withdrawn("autumn", "p1", date(2024, 12, 1))
+    await scene.settle()
+    again = await scene.record(*batch, **caller)
+    assert [each.status for each in again.outcomes] == [outcome_pb2.OUTCOME_STATUS_REPLAYED] * 3
+    assert [each.version for each in again.outcomes] == [each.version for each in first.outcomes]
+
+
+async def test_a_boards_decision_sent_again_a_day_later_gets_the_first_answer() -> None:
+    scene = await passed_course()
+    row = awards_pb2.ConfirmAward(
+        command_id="minutes-1", cohort_id="autumn", person_id="p1", award_id="commissioning-credit"
+    )
+    request = awards_pb2.ConfirmAwardsRequest(rows=[row])
+
+    async def send() -> outcome_pb2.OutcomeStatus.ValueType:
+        answer = await scene.world.call(
+            AwardApi(scene.kernel).ConfirmAwards, request, roles=["awarding-body"], bodies=["oxford-brookes"]
+        )
+        await scene.settle()
+        status: outcome_pb2.OutcomeStatus.ValueType = answer.outcomes[0].status
+        return status
+
+    assert await send() == outcome_pb2.OUTCOME_STATUS_ACCEPTED
+    scene.pass_days(1)
+    await scene.record(revised(assessments_pb2.RESULT_FAILED, replaces=3))
+    assert await send() == outcome_pb2.OUTCOME_STATUS_REPLAYED
 
 
 async def test_a_repeated_batch_is_harmless() -> None:

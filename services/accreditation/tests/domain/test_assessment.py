@@ -24,11 +24,13 @@ from accreditation.domain.assessment import (
     WorkAssessed,
     WorkSubmitted,
 )
+from accreditation.domain.looked_up import Circumstances
 from eventcore.decider import Refusal
 from eventcore.testing import NOON, given
 
 DAY = date(2024, 12, 2)
 LATER = date(2025, 1, 20)
+NOW = Circumstances(today=date(2025, 6, 1), importer=True)
 
 REGISTERED = AssessmentRegistered(component_id="project", registered_on=DAY)
 SUBMITTED = WorkSubmitted(component_id="project", attempt=1, submitted_on=DAY)
@@ -38,11 +40,13 @@ PASSED = WorkAssessed(component_id="project", result="passed", mark=Decimal(61),
 
 
 def register() -> RegisterAssessment:
-    return RegisterAssessment(component_id="project", registered_on=DAY)
+    return RegisterAssessment(component_id="project", circumstances=Circumstances(today=DAY, importer=False))
 
 
 def submit(on: date = DAY, *, opt_in: bool = True, attempt: int | None = None) -> SubmitWork:
-    return SubmitWork(component_id="project", attempt=attempt, submitted_on=on, opt_in=opt_in, max_attempts=2)
+    return SubmitWork(
+        component_id="project", attempt=attempt, submitted_on=on, opt_in=opt_in, max_attempts=2, circumstances=NOW
+    )
 
 
 def assess(
@@ -55,11 +59,14 @@ def assess(
         mark=None if mark is None else Decimal(mark),
         assessed_on=on,
         pass_mark=None if pass_mark is None else Decimal(pass_mark),
+        circumstances=NOW,
     )
 
 
 def carry_over(result: ResultWord = "passed") -> CarryOverResult:
-    return CarryOverResult(component_id="project", result=result, mark=None, carried_on=DAY, from_cohort="spring")
+    return CarryOverResult(
+        component_id="project", result=result, mark=None, carried_on=DAY, from_cohort="spring", circumstances=NOW
+    )
 
 
 def revise(result: ResultWord, mark: int, replaces: int, on: date = LATER) -> ReviseResult:
@@ -71,6 +78,7 @@ def revise(result: ResultWord, mark: int, replaces: int, on: date = LATER) -> Re
         replaces=replaces,
         reason_code="clerical-error",
         pass_mark=Decimal(50),
+        circumstances=NOW,
     )
 
 

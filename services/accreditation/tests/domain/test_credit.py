@@ -31,6 +31,7 @@ from accreditation.domain.credit import (
 from eventcore.testing import given
 
 DAY = date(2024, 12, 2)
+LATER = date(2025, 6, 1)
 SPRING, AUTUMN = date(2024, 1, 10), date(2024, 10, 1)
 
 
@@ -102,7 +103,7 @@ def closed(outcome: Any, reason: str = "board-minutes") -> ReviewClosed:
 
 
 def board(award: str = "credit", on: date = DAY, by: Any = "board") -> ConfirmAwards:
-    return ConfirmAwards(cohort_id="autumn", award_ids=(award,), by=by, decided_on=on)
+    return ConfirmAwards(cohort_id="autumn", award_ids=(award,), by=by, decided_on=on, today=LATER, objection=None)
 
 
 def decision(word: Any, review: str = "review-1", on: date = DAY) -> DecideReview:
@@ -113,6 +114,7 @@ def decision(word: Any, review: str = "review-1", on: date = DAY) -> DecideRevie
         decision=word,
         reason_code="board-minutes",
         decided_on=on,
+        today=LATER,
     )
 
 

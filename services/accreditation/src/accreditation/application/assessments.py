@@ -22,6 +22,7 @@ from accreditation.domain.assessment import (
 )
 from accreditation.domain.civil import civil_date
 from accreditation.domain.facts import EnrolmentRecord
+from accreditation.domain.looked_up import Circumstances
 from accreditation.domain.standing import body_of
 from accreditation.views.enrolments import ENROLMENTS
 from accreditation.views.programmes import PROGRAMMES
@@ -132,12 +133,13 @@ def _command(
     if component is None:
         wrong = ("component_id", f"must be one of {', '.join(each.id for each in programme.assessments) or 'none'}")
         return Refusal("unknown-component", f"{programme.id} has no such component", (wrong,))
-    today = civil_date(kernel.clock(), programme.zone)
-    on = _dated(scope, wish.step, today)
-    if isinstance(on, Refusal):
-        return on
-    refused = _not_enrolled(scope, wish.step, enrolment, on)
-    return refused if refused is not None else _to_command(wish.step, component, on)
+    circumstances = Circumstances(
+        today=civil_date(kernel.clock(), programme.zone),
+        importer=scope.unrestricted,
+        placed=enrolment.placed_on is not None,
+        withdrawn_on=enrolment.withdrawn_on,
+    )
+    return _to_command(wish.step, component, circumstances)
 
 
 def _may(scope: Scope, wish: Wish, programme: Programme | None) -> bool:
@@ -147,50 +149,16 @@ def _may(scope: Scope, wish: Wish, programme: Programme | None) -> bool:
     return scope.sees_person(wish.person_id) and isinstance(wish.step, Register | Submit)
 
 
-def _dated(scope: Scope, step: Step, today: date) -> date | Refusal:
-    """The step's civil date. Nobody names a day to come; only an importer one that is past."""
-    on = None if isinstance(step, Register) else step.on
-    if on is None or on == today:
-        return today
-    field = _DATE_FIELDS[type(step)]
-    if on > today:
-        return Refusal("date-in-future", f"today is {today}: name it or leave it out", ((field, "is still to come"),))
-    if not scope.unrestricted:
-        message = f"only an importer names a past date: leave it out for today, {today}"
-        return Refusal("date-in-past", message, ((field, f"must be {today}"),))
-    return on
-
-
-_DATE_FIELDS: dict[type[Step], str] = {
-    Submit: "submit.submitted_on",
-    Assess: "assess.assessed_on",
-    CarryOver: "carry_over.carried_on",
-    Revise: "revise.assessed_on",
-}
-
-
-def _not_enrolled(scope: Scope, step: Step, enrolment: EnrolmentRecord, on: date) -> Refusal | None:
-    """Who never had a place is not assessed; who left submits nothing more.
-
-    An importer records the past as it was, late submissions of people who had left included: they earn nothing.
-    """
-    if enrolment.placed_on is None:
-        return Refusal("not-placed", "the learner has no place on this cohort: look at the enrolment")
-    left = enrolment.withdrawn_on
-    if left is not None and on >= left and isinstance(step, Register | Submit) and not scope.unrestricted:
-        return Refusal("withdrawn", f"the learner left on {left}: what is submitted from then on does not count")
-    return None
-
-
-def _to_command(step: Step, component: Assessment, on: date) -> AssessmentCommand:
+def _to_command(step: Step, component: Assessment, circumstances: Circumstances) -> AssessmentCommand:
     match step:
         case Register():
-            return RegisterAssessment(component_id=component.id, registered_on=on)
+            return RegisterAssessment(component_id=component.id, circumstances=circumstances)
         case Submit():
             return SubmitWork(
                 component_id=component.id,
                 attempt=step.attempt,
-                submitted_on=on,
+                submitted_on=step.on,
+                circumstances=circumstances,
                 opt_in=component.optional,
                 max_attempts=component.max_attempts,
             )
@@ -200,7 +168,8 @@ def _to_command(step: Step, component: Assessment, on: date) -> AssessmentComman
                 attempt=step.attempt,
                 result=step.result,
                 mark=step.mark,
-                assessed_on=on,
+                assessed_on=step.on,
+                circumstances=circumstances,
                 pass_mark=component.pass_mark,
             )
         case CarryOver():
@@ -208,7 +177,8 @@ def _to_command(step: Step, component: Assessment, on: date) -> AssessmentComman
                 component_id=component.id,
                 result=step.result,
                 mark=step.mark,
-                carried_on=on,
+                carried_on=step.on,
+                circumstances=circumstances,
                 from_cohort=step.from_cohort,
             )
         case Revise():
@@ -216,7 +186,8 @@ def _to_command(step: Step, component: Assessment, on: date) -> AssessmentComman
                 component_id=component.id,
                 result=step.result,
                 mark=step.mark,
-                assessed_on=on,
+                assessed_on=step.on,
+                circumstances=circumstances,
                 replaces=step.replaces,
                 reason_code=step.reason_code,
                 pass_mark=component.pass_mark,

@@ -61,15 +61,16 @@ async def confirm_awards(
         held = ledgers[stream_of(wish.person_id)].award(wish.cohort_id, wish.award_id)
         if held is None or not scope.sees_body(held.terms.body):
             return NOT_FOUND
-        decided_on = _dated(kernel, wish.decided_on, zones[_programme(held)])
-        if isinstance(decided_on, Refusal):
-            return decided_on
-        # An award that is confirmed already is answered from the ledger, whatever its facts have come to since.
-        if held.state == "provisional":
-            unfit = _unfit(standings.get(join_id(wish.cohort_id, wish.person_id)), wish.award_id)
-            if unfit is not None:
-                return unfit
-        command = ConfirmAwards(cohort_id=wish.cohort_id, award_ids=(wish.award_id,), by="board", decided_on=decided_on)
+        # The decider asks it of what is provisional alone: an award confirmed already is answered from the ledger,
+        # and a row sent again with its first answer, whatever the facts have come to since.
+        command = ConfirmAwards(
+            cohort_id=wish.cohort_id,
+            award_ids=(wish.award_id,),
+            by="board",
+            decided_on=wish.decided_on,
+            today=civil_date(kernel.clock(), zones[_programme(held)]),
+            objection=_unfit(standings.get(join_id(wish.cohort_id, wish.person_id)), wish.award_id),
+        )
         return kernel.request(stream_of(wish.person_id), command, wish.command_id)
 
     return await kernel.execute(CREDIT, [w if isinstance(w, Refusal) else request(w) for w in wishes])
@@ -92,16 +93,14 @@ async def decide_reviews(kernel: Kernel, scope: Scope, wishes: Sequence[ReviewWi
         held = ledgers[stream_of(wish.person_id)].award(wish.cohort_id, wish.award_id)
         if held is None or not scope.sees_body(held.terms.body):
             return NOT_FOUND
-        decided_on = _dated(kernel, wish.decided_on, zones[_programme(held)])
-        if isinstance(decided_on, Refusal):
-            return decided_on
         command = DecideReview(
             cohort_id=wish.cohort_id,
             award_id=wish.award_id,
             review_id=wish.review_id,
             decision=wish.decision,
             reason_code=wish.reason_code,
-            decided_on=decided_on,
+            decided_on=wish.decided_on,
+            today=civil_date(kernel.clock(), zones[_programme(held)]),
         )
         return kernel.request(stream_of(wish.person_id), command, wish.command_id)
 
@@ -123,10 +122,3 @@ async def _zones(kernel: Kernel, ledgers: dict[str, Ledger]) -> dict[str, str]:
     streams = {_programme(award) for ledger in ledgers.values() for award in ledger.awards}
     found = await kernel.reader.get(PROGRAMMES, sorted(streams))
     return {s: f.document.programme.zone if f.document is not None else DEFAULT_ZONE for s, f in found.items()}
-
-
-def _dated(kernel: Kernel, decided_on: date | None, zone: str) -> date | Refusal:
-    today = civil_date(kernel.clock(), zone)
-    if decided_on is not None and decided_on > today:
-        return Refusal("date-in-future", f"today is {today}: name it or leave it out", (("decided_on", "is to come"),))
-    return decided_on or today

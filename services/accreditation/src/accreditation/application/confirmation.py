@@ -36,7 +36,14 @@ def evaluate(target: str, documents: Facts, now: datetime) -> Verdict:
     if not award_ids:
         return Verdict(result)
     ledger = stream_of(facts.person_id)
-    command = ConfirmAwards(cohort_id=facts.cohort_id, award_ids=award_ids, by="automatic", decided_on=today)
+    command = ConfirmAwards(
+        cohort_id=facts.cohort_id,
+        award_ids=award_ids,
+        by="automatic",
+        decided_on=today,
+        today=today,
+        objection=None,
+    )
     return Verdict(result, (Order(CREDIT, ledger, command, documents[ledger].version),))
 
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import ClassVar, Literal, TypeAlias, assert_never
 
 from accreditation.domain.limits import STEPS_MAX
+from accreditation.domain.looked_up import LOOKED_UP, Circumstances
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
 
@@ -179,9 +180,12 @@ def evolve(state: Assessments, event: AssessmentEvent, version: int) -> Assessme
 # Commands. What the programme says of the component comes in with the command: a loaded version never changes.
 
 
+# A date that the sender left out stays None in it, so that it is the same command on the day after.
+
+
 class RegisterAssessment(Command):
     component_id: str
-    registered_on: date
+    circumstances: Circumstances = LOOKED_UP
 
 
 class SubmitWork(Command):
@@ -192,9 +196,10 @@ class SubmitWork(Command):
 
     component_id: str
     attempt: int | None = None
-    submitted_on: date
+    submitted_on: date | None
     opt_in: bool
     max_attempts: int
+    circumstances: Circumstances = LOOKED_UP
 
 
 class AssessWork(Command):
@@ -204,63 +209,112 @@ class AssessWork(Command):
     attempt: int | None = None
     result: ResultWord
     mark: Decimal | None
-    assessed_on: date
+    assessed_on: date | None
     pass_mark: Decimal | None
+    circumstances: Circumstances = LOOKED_UP
 
 
 class CarryOverResult(Command):
     component_id: str
     result: ResultWord
     mark: Decimal | None
-    carried_on: date
+    carried_on: date | None
     from_cohort: str | None
+    circumstances: Circumstances = LOOKED_UP
 
 
 class ReviseResult(Command):
     component_id: str
     result: ResultWord
     mark: Decimal | None
-    assessed_on: date
+    assessed_on: date | None
     replaces: int
     reason_code: str
     pass_mark: Decimal | None
+    circumstances: Circumstances = LOOKED_UP
 
 
 AssessmentCommand: TypeAlias = RegisterAssessment | SubmitWork | AssessWork | CarryOverResult | ReviseResult
 
 
 def decide(command: AssessmentCommand, state: Assessments, now: datetime) -> Sequence[AssessmentEvent] | Refusal:
-    decision = _decide(command, state.of(command.component_id))
+    on = _dated(command)
+    if isinstance(on, Refusal):
+        return on
+    refused = _not_enrolled(command, on)
+    if refused is not None:
+        return refused
+    decision = _decide(command, state.of(command.component_id), on)
     if decision and not isinstance(decision, Refusal) and state.steps >= STEPS_MAX:
         return Refusal("too-many-steps", f"this enrolment holds {STEPS_MAX} assessment steps already: ask an operator")
     return decision
 
 
-def _decide(command: AssessmentCommand, component: Component) -> Sequence[AssessmentEvent] | Refusal:
+def _dated(command: AssessmentCommand) -> date | Refusal:
+    """The step's civil date. Nobody names a day to come; only an importer one that is past."""
+    today = command.circumstances.today
     match command:
         case RegisterAssessment():
-            return _register(command, component)
+            return today
+        case SubmitWork(submitted_on=on):
+            field = "submit.submitted_on"
+        case AssessWork(assessed_on=on):
+            field = "assess.assessed_on"
+        case CarryOverResult(carried_on=on):
+            field = "carry_over.carried_on"
+        case ReviseResult(assessed_on=on):
+            field = "revise.assessed_on"
+        case _:
+            assert_never(command)
+    if on is None or on == today:
+        return today
+    if on > today:
+        return Refusal("date-in-future", f"today is {today}: name it or leave it out", ((field, "is still to come"),))
+    if not command.circumstances.importer:
+        message = f"only an importer names a past date: leave it out for today, {today}"
+        return Refusal("date-in-past", message, ((field, f"must be {today}"),))
+    return on
+
+
+def _not_enrolled(command: AssessmentCommand, on: date) -> Refusal | None:
+    """Who never had a place is not assessed; who left submits nothing more.
+
+    An importer records the past as it was, late submissions of people who had left included: they earn nothing.
+    """
+    if not command.circumstances.placed:
+        return Refusal("not-placed", "the learner has no place on this cohort: look at the enrolment")
+    left = command.circumstances.withdrawn_on
+    own = isinstance(command, RegisterAssessment | SubmitWork)
+    if left is not None and on >= left and own and not command.circumstances.importer:
+        return Refusal("withdrawn", f"the learner left on {left}: what is submitted from then on does not count")
+    return None
+
+
+def _decide(command: AssessmentCommand, component: Component, on: date) -> Sequence[AssessmentEvent] | Refusal:
+    match command:
+        case RegisterAssessment():
+            return _register(command, component, on)
         case SubmitWork():
-            return _submit(command, component)
+            return _submit(command, component, on)
         case AssessWork():
-            return _assess(command, component)
+            return _assess(command, component, on)
         case CarryOverResult():
-            return _carry_over(command, component)
+            return _carry_over(command, component, on)
         case ReviseResult():
-            return _revise(command, component)
+            return _revise(command, component, on)
         case _:
             assert_never(command)
 
 
-def _register(command: RegisterAssessment, component: Component) -> Sequence[AssessmentEvent] | Refusal:
+def _register(command: RegisterAssessment, component: Component, on: date) -> Sequence[AssessmentEvent] | Refusal:
     if component.registered:
         return []
-    return [AssessmentRegistered(component_id=command.component_id, registered_on=command.registered_on)]
+    return [AssessmentRegistered(component_id=command.component_id, registered_on=on)]
 
 
-def _submit(command: SubmitWork, component: Component) -> Sequence[AssessmentEvent] | Refusal:
+def _submit(command: SubmitWork, component: Component, on: date) -> Sequence[AssessmentEvent] | Refusal:
     current, waiting = component.current, component.waiting
-    if command.submitted_on in component.submissions and not _new_attempt(command, component):
+    if on in component.submissions and not _new_attempt(command, component, on):
         return []
     if waiting is not None:
         return Refusal(
@@ -279,16 +333,16 @@ def _submit(command: SubmitWork, component: Component) -> Sequence[AssessmentEve
     if command.attempt not in (None, attempt):
         wrong = (("submit.attempt", f"must be {attempt}"),)
         return Refusal("wrong-attempt", f"the next submission is attempt {attempt}: name it", wrong, conflict=True)
-    if current is not None and command.submitted_on < current.on:
+    if current is not None and on < current.on:
         return Refusal(
             "submitted-before-referral",
             f"the referral is of {current.on}: what is submitted again is dated then or later",
             (("submit.submitted_on", f"must not be before {current.on}"),),
         )
-    return [WorkSubmitted(component_id=command.component_id, attempt=attempt, submitted_on=command.submitted_on)]
+    return [WorkSubmitted(component_id=command.component_id, attempt=attempt, submitted_on=on)]
 
 
-def _new_attempt(command: SubmitWork, component: Component) -> bool:
+def _new_attempt(command: SubmitWork, component: Component, on: date) -> bool:
     """Whether a row dated like an earlier submission is another one all the same, not the earlier one sent again.
 
     Within a day only the attempt's number tells them apart; without it, a referral of that day asks for another.
@@ -297,18 +351,18 @@ def _new_attempt(command: SubmitWork, component: Component) -> bool:
         return command.attempt > component.attempts
     current = component.current
     referred = current is not None and current.result == "referred" and component.waiting is None
-    return referred and current is not None and command.submitted_on >= current.on
+    return referred and current is not None and on >= current.on
 
 
-def _assess(command: AssessWork, component: Component) -> Sequence[AssessmentEvent] | Refusal:
+def _assess(command: AssessWork, component: Component, on: date) -> Sequence[AssessmentEvent] | Refusal:
     current, waiting = component.current, component.waiting
-    if _said_before(command, component):
+    if _said_before(command, component, on):
         return []
     if waiting is None or command.attempt not in (None, component.attempts):
         if current is None or (command.attempt is not None and command.attempt > component.attempts):
             return Refusal("nothing-submitted", "no submission waits for a result: submit the work first")
         return _stands("result-stands", current, "to change it, revise it and name this version in `replaces`")
-    if command.assessed_on < waiting:
+    if on < waiting:
         return Refusal(
             "assessed-before-submitted",
             f"the work was submitted on {waiting}: give a later date",
@@ -321,26 +375,26 @@ def _assess(command: AssessWork, component: Component) -> Sequence[AssessmentEve
             component_id=command.component_id,
             result=command.result,
             mark=command.mark,
-            assessed_on=command.assessed_on,
+            assessed_on=on,
         )
     ]
 
 
-def _said_before(command: AssessWork, component: Component) -> bool:
+def _said_before(command: AssessWork, component: Component, on: date) -> bool:
     """Whether an earlier submission was given this very result, and the row is not about the one that waits."""
     waiting = component.waiting
-    if waiting is not None and command.attempt in (None, component.attempts) and command.assessed_on >= waiting:
+    if waiting is not None and command.attempt in (None, component.attempts) and on >= waiting:
         return False
     return any(
-        each.says(command.result, command.mark, command.assessed_on)
+        each.says(command.result, command.mark, on)
         for each in component.results
         if not each.carried_over and each.replaces is None and command.attempt in (None, each.attempt)
     )
 
 
-def _carry_over(command: CarryOverResult, component: Component) -> Sequence[AssessmentEvent] | Refusal:
+def _carry_over(command: CarryOverResult, component: Component, on: date) -> Sequence[AssessmentEvent] | Refusal:
     carried = [each for each in component.results if each.carried_over and each.replaces is None]
-    if any(each.says(command.result, command.mark, command.carried_on) for each in carried):
+    if any(each.says(command.result, command.mark, on) for each in carried):
         return []
     if component.current is not None:
         return _stands("result-stands", component.current, "a result is carried over only where there is none")
@@ -351,17 +405,17 @@ def _carry_over(command: CarryOverResult, component: Component) -> Sequence[Asse
             component_id=command.component_id,
             result=command.result,
             mark=command.mark,
-            carried_on=command.carried_on,
+            carried_on=on,
             from_cohort=command.from_cohort,
         )
     ]
 
 
-def _revise(command: ReviseResult, component: Component) -> Sequence[AssessmentEvent] | Refusal:
+def _revise(command: ReviseResult, component: Component, on: date) -> Sequence[AssessmentEvent] | Refusal:
     current = component.current
     if current is None:
         return Refusal("nothing-assessed", "there is no result to revise yet: assess the work")
-    same = [each for each in component.results if each.says(command.result, command.mark, command.assessed_on)]
+    same = [each for each in component.results if each.says(command.result, command.mark, on)]
     if any(each.replaces == command.replaces for each in same) or (
         command.replaces == current.version and current in same
     ):
@@ -378,7 +432,7 @@ def _revise(command: ReviseResult, component: Component) -> Sequence[AssessmentE
             component_id=command.component_id,
             result=command.result,
             mark=command.mark,
-            assessed_on=command.assessed_on,
+            assessed_on=on,
             replaces=command.replaces,
             reason_code=command.reason_code,
         )

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict
 
+from accreditation.domain.looked_up import LOOKED_UP
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
 
@@ -318,21 +319,26 @@ class SettleAwards(Command):
 
 
 class ConfirmAwards(Command):
+    """`decided_on` None: today. `objection`: what the standings have against confirming what is provisional."""
+
     cohort_id: str
     award_ids: tuple[str, ...]
     by: Literal["automatic", "board"]
-    decided_on: date
+    decided_on: date | None
+    today: date = LOOKED_UP
+    objection: Refusal | None = LOOKED_UP
 
 
 class DecideReview(Command):
-    """Of the review named, and of no later one: the body decides on what it saw."""
+    """Of the review named, and of no later one: the body decides on what it saw. `decided_on` None: today."""
 
     cohort_id: str
     award_id: str
     review_id: str
     decision: Literal["upheld", "revoked"]
     reason_code: str
-    decided_on: date
+    decided_on: date | None
+    today: date = LOOKED_UP
 
 
 CreditCommand: TypeAlias = SettleAwards | ConfirmAwards | DecideReview
@@ -424,6 +430,9 @@ def _taken_back(
 
 
 def _confirm(command: ConfirmAwards, ledger: Ledger) -> Sequence[CreditEvent] | Refusal:
+    decided_on = _decided_on(command)
+    if isinstance(decided_on, Refusal):
+        return decided_on
     events: list[CreditEvent] = []
     for award_id in command.award_ids:
         held = ledger.award(command.cohort_id, award_id)
@@ -432,26 +441,39 @@ def _confirm(command: ConfirmAwards, ledger: Ledger) -> Sequence[CreditEvent] | 
             return Refusal("not-provisional", f"{award_id} is {state}: only a provisional award is confirmed")
         if held.state == "confirmed":
             continue
+        if command.objection is not None:
+            return command.objection
         if command.by == "automatic" and held.terms.confirmation != "automatic":
             return Refusal("board-decides", f"{award_id} waits for its awarding body")
-        if command.decided_on < held.made_on:
+        if decided_on < held.made_on:
             return Refusal(
                 "decided-before-made",
                 f"{award_id} was made on {held.made_on}: name that date or a later one",
                 (("decided_on", f"must not be before {held.made_on}"),),
             )
         events.append(
-            AwardConfirmed(cohort_id=command.cohort_id, award_id=award_id, by=command.by, decided_on=command.decided_on)
+            AwardConfirmed(cohort_id=command.cohort_id, award_id=award_id, by=command.by, decided_on=decided_on)
         )
     return events
 
 
+def _decided_on(command: ConfirmAwards | DecideReview) -> date | Refusal:
+    """The decision's civil date, which nobody names ahead."""
+    today = command.today
+    if command.decided_on is not None and command.decided_on > today:
+        return Refusal("date-in-future", f"today is {today}: name it or leave it out", (("decided_on", "is to come"),))
+    return command.decided_on or today
+
+
 def _decide_review(command: DecideReview, ledger: Ledger) -> Sequence[CreditEvent] | Refusal:
+    decided_on = _decided_on(command)
+    if isinstance(decided_on, Refusal):
+        return decided_on
     held = ledger.award(command.cohort_id, command.award_id)
     named = held is not None and held.review_id == command.review_id
     if held is not None and named and held.state == "under-review":
         opened_on = held.review_opened_on
-        if opened_on is not None and command.decided_on < opened_on:
+        if opened_on is not None and decided_on < opened_on:
             return Refusal(
                 "decided-before-opened",
                 f"the review was opened on {opened_on}: name that date or a later one",
@@ -463,7 +485,7 @@ def _decide_review(command: DecideReview, ledger: Ledger) -> Sequence[CreditEven
             review_id=command.review_id,
             outcome=command.decision,
             reason_code=command.reason_code,
-            decided_on=command.decided_on,
+            decided_on=decided_on,
         )
         return [closed]
     if held is not None and named and held.review_outcome == command.decision:
