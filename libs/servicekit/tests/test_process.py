@@ -23,9 +23,10 @@ from eventcore.fold import Gap, Poison
 from eventcore.record import WrongEpoch
 from servicekit.exits import CannotStart, Exit
 from servicekit.process import Background, Dependency, Kit, Process, Service
-from servicekit.report import describe
 from servicekit.runtime import POLL_WATCHDOG, watched
 from servicekit.runtime import describe as describe_end
+
+from .error_report import describe
 
 
 @pytest.fixture

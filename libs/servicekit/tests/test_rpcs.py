@@ -24,8 +24,9 @@ from servicekit.errors import (
     RpcFailure,
     Unavailable,
 )
-from servicekit.report import ErrorReport, describe
 from servicekit.telemetry import start_tracing, traceparent
+
+from .error_report import ErrorReport, describe
 
 
 async def test_a_caller_acts_in_the_scope_of_the_roles_the_rpc_names(start: Any, issuer: Any) -> None:

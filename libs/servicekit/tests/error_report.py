@@ -1,4 +1,4 @@
-"""Reads a rich status on the client's side. No server dependency: what a client needs, whole."""
+"""Reads a rich status as a client would, for the tests of what servers answer."""
 
 from __future__ import annotations
 
