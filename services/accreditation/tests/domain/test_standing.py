@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accreditation.domain.assessment import ASSESSMENT, WorkAssessed, WorkSubmitted
+from accreditation.domain.assessment import ASSESSMENT, ResultRevised, WorkAssessed, WorkSubmitted
 from accreditation.domain.civil import civil_date, start_of
 from accreditation.domain.credit import Ledger, evolve, settle
 from accreditation.domain.facts import (
@@ -279,6 +279,36 @@ def test_true_at_a_date_is_the_standing_of_the_facts_up_to_it(attended: list[str
         assessment=passed() if result and on >= date(2024, 11, 25) else None,
     )
     assert standing(as_of(facts, Cut(true_at=on)), on) == standing(until, on)
+
+
+# Revised results
+
+
+def test_a_pass_that_was_wrong_is_gone_from_its_own_day_on_however_late_it_was_revised() -> None:
+    on, revised_on = date(2024, 11, 25), date(2025, 1, 20)
+    steps: list[Event] = [
+        WorkSubmitted(component_id="project", attempt=1, submitted_on=on),
+        WorkAssessed(component_id="project", result="passed", mark=None, assessed_on=on),
+    ]
+    for version, result in ((2, "failed"), (3, "passed"), (4, "failed")):
+        steps.append(
+            ResultRevised(
+                component_id="project",
+                result=result,
+                mark=None,
+                assessed_on=revised_on,
+                replaces=version,
+                reason_code="clerical-error",
+            )
+        )
+        gone = learner(*half(), statuses=withdrawn(date(2024, 11, 30)), assessment=assessed(*steps))
+        met = standing(gone, date(2025, 2, 1)).award("commissioning-credit")
+        assert met is not None
+        assert met.met == (result == "passed")
+        earlier = as_of(learner(assessment=assessed(*steps)), Cut(true_at=on)).assessment
+        current = earlier.state().of("project").current if earlier is not None else None
+        assert current is not None
+        assert current.result == result
 
 
 # The ends of the calendar

@@ -6,13 +6,13 @@ was known on a date, and what was true on it, are these documents with fewer val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from accreditation.domain import assessment, credit
-from accreditation.domain.assessment import ASSESSMENT, Assessments
+from accreditation.domain.assessment import ASSESSMENT, Assessments, ResultRevised
 from accreditation.domain.civil import DEFAULT_ZONE, civil_date
 from accreditation.domain.credit import CREDIT, Frozen, Ledger
 from accreditation.domain.rules import AttendanceState
@@ -243,12 +243,12 @@ def events(kept: tuple[Kept, ...], decider: Decider[Any, Any, Any]) -> list[tupl
 
 
 def _replay(
-    kept: tuple[Kept, ...], decider: Decider[S, Any, Any], effective: Callable[[Any], date], cut: Cut
+    kept: tuple[Kept, ...], decider: Decider[S, Any, Any], effective_on: Mapping[int, date], cut: Cut
 ) -> tuple[tuple[Kept, ...], S]:
-    """What a cut leaves of a stream, and the state it comes to."""
+    """What a cut leaves of a stream whose versions are true from `effective_on`, and the state it comes to."""
     state, left = decider.initial, []
     for each, event in events(kept, decider):
-        if cut.admits(each.recorded, effective(event)):
+        if cut.admits(each.recorded, effective_on[each.version]):
             left.append(each)
             state = decider.evolve(state, event, each.version)
     return tuple(left), state
@@ -262,11 +262,19 @@ class AssessmentRecord(Frozen):
     kept: tuple[Kept, ...] = ()
 
     def state(self) -> Assessments:
-        return _replay(self.kept, ASSESSMENT, assessment.effective_on, Cut())[1]
+        return _replay(self.kept, ASSESSMENT, self._effective_on(), Cut())[1]
 
     def as_of(self, cut: Cut) -> AssessmentRecord:
-        left, _ = _replay(self.kept, ASSESSMENT, assessment.effective_on, cut)
+        left, _ = _replay(self.kept, ASSESSMENT, self._effective_on(), cut)
         return self.model_copy(update={"kept": left})
+
+    def _effective_on(self) -> dict[int, date]:
+        """By version. A revised result was never another: it is true from the date of the one it replaces."""
+        days: dict[int, date] = {}
+        for each, event in events(self.kept, ASSESSMENT):
+            own = assessment.effective_on(event)
+            days[each.version] = days.get(event.replaces, own) if isinstance(event, ResultRevised) else own
+        return days
 
 
 class CreditRecord(Frozen):
@@ -277,7 +285,8 @@ class CreditRecord(Frozen):
     ledger: Ledger = Ledger()
 
     def as_of(self, cut: Cut) -> CreditRecord:
-        left, ledger = _replay(self.kept, CREDIT, credit.effective_on, cut)
+        days = {each.version: credit.effective_on(event) for each, event in events(self.kept, CREDIT)}
+        left, ledger = _replay(self.kept, CREDIT, days, cut)
         return self.model_copy(update={"kept": left, "ledger": ledger})
 
 
