@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from credence.enrolment.v1 import attendance_pb2, cohorts_pb2
-from servicekit.errors import InvalidArgument, NotFound
+from servicekit.errors import FailedPrecondition, InvalidArgument, NotFound
 
 from .desk import Desk, codes, days_after_start, mark, request
 
@@ -338,3 +338,15 @@ async def test_a_session_is_judged_on_the_day_it_was_moved_to(desk: Desk) -> Non
     await desk.call(desk.cohorts.ScheduleSessions, cohorts_pb2.ScheduleSessionsRequest(rows=[row]), "admissions")
     desk.world.pass_time(days=20)
     assert codes(each.outcome for each in (await desk.post(mark(session_id="s4"))).answers) == ["withdrawn"]
+
+
+async def test_an_answer_too_large_to_send_is_refused_with_what_to_ask_instead(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.course("p1", "p2")
+    await desk.post(mark())
+    await desk.settle()
+    monkeypatch.setattr("enrolment.api.attendance.ANSWER_BYTES_MAX", 20)
+    for query in (template, register, outstanding):
+        with pytest.raises(FailedPrecondition):
+            await query(desk)

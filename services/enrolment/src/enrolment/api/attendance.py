@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from credence.enrolment.v1 import attendance_pb2, attendance_pb2_grpc
@@ -20,13 +21,17 @@ from enrolment.views.registers import Line, Marked, outstanding, references_of, 
 from eventcore.decider import Refusal
 from servicekit.batches import decided, rows
 from servicekit.call import current_scope
-from servicekit.errors import InvalidArgument
+from servicekit.errors import FailedPrecondition, InvalidArgument
 from servicekit.kernel import Kernel, malformed
 from servicekit.scope import Scope
 from servicekit.violations import Violations
 
 ATTRIBUTES_MAX = 20
 MINUTES_MAX = 1_440
+# Of one answer: below the 4 MiB at which gRPC drops it. Rows alone do not bound it, since a value keeps its history.
+ANSWER_BYTES_MAX = 4_000_000
+
+M = TypeVar("M", bound=Message)
 _STATES = {number: state for state, number in STATES.items()}
 
 
@@ -67,9 +72,11 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
             session_ids=set(request.session_ids),
         )
         references = await references_of(self._kernel, [line.enrolment for line in lines], provider_id)
-        return attendance_pb2.GetRegisterTemplateResponse(
-            rows=[_template_row(line, references.get(line.enrolment.person_id, "")) for line in lines],
-            provider_id=provider_id,
+        return _bounded(
+            attendance_pb2.GetRegisterTemplateResponse(
+                rows=[_template_row(line, references.get(line.enrolment.person_id, "")) for line in lines],
+                provider_id=provider_id,
+            )
         )
 
     async def GetRegister(
@@ -90,8 +97,10 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
             session_id=request.session_id,
         )
         references = await references_of(self._kernel, [entry.enrolment for entry in entries], provider_id)
-        return attendance_pb2.GetRegisterResponse(
-            entries=[_entry(entry, references.get(entry.enrolment.person_id, "")) for entry in entries]
+        return _bounded(
+            attendance_pb2.GetRegisterResponse(
+                entries=[_entry(entry, references.get(entry.enrolment.person_id, "")) for entry in entries]
+            )
         )
 
     async def ListOutstanding(
@@ -109,20 +118,31 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
         sessions = await outstanding(
             self._kernel, scope, cohort_id=request.cohort_id, provider_id=provider_id, until=until
         )
-        return attendance_pb2.ListOutstandingResponse(
-            sessions=[
-                attendance_pb2.OutstandingSession(
-                    cohort_id=each.cohort_id,
-                    session_id=each.session.session_id,
-                    title=each.session.title,
-                    on=each.session.on.isoformat(),
-                    expected=each.expected,
-                    marked=each.expected - len(each.unmarked_person_ids),
-                    unmarked_person_ids=each.unmarked_person_ids,
-                )
-                for each in sessions
-            ]
+        return _bounded(
+            attendance_pb2.ListOutstandingResponse(
+                sessions=[
+                    attendance_pb2.OutstandingSession(
+                        cohort_id=each.cohort_id,
+                        session_id=each.session.session_id,
+                        title=each.session.title,
+                        on=each.session.on.isoformat(),
+                        expected=each.expected,
+                        marked=each.expected - len(each.unmarked_person_ids),
+                        unmarked_person_ids=each.unmarked_person_ids,
+                    )
+                    for each in sessions
+                ]
+        message = f"the answer has {size} bytes, at most {ANSWER_BYTES_MAX} are sent: ask for one cohort or single sessions"
         )
+
+
+def _bounded(answer: M) -> M:
+    if (size := answer.ByteSize()) > ANSWER_BYTES_MAX:
+        message = (
+            f"the answer has {size} bytes, more than {ANSWER_BYTES_MAX}: ask for one cohort, or for single sessions"
+        )
+        raise FailedPrecondition("too-many-rows", message)
+    return answer
 
 
 def _one_provider(scope: Scope, named: str) -> str:

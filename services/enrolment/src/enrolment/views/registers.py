@@ -21,7 +21,7 @@ from servicekit.kernel import Kernel
 from servicekit.scope import Scope
 
 T = TypeVar("T")
-ANSWER_ROWS_MAX = 10_000  # of one answer: below gRPC's 4 MiB
+ANSWER_ROWS_MAX = 10_000  # of one answer; its bytes are bounded where it is written
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,19 @@ async def outstanding(
         cohorts = {cohort_id: await _cohort(kernel, scope, cohort_id, provider_id)}
     else:
         cohorts = await posted_cohorts(kernel.reader, scope, provider_id)
+    # Enrolments are many and large: only those of cohorts that have held a session are loaded.
+    held = {
+        each: sessions
+        for each, cohort in sorted(cohorts.items())
+        if (sessions := _held(cohort, provider_id, civil_date(kernel.clock(), cohort.zone), until))
+    }
     by_cohort: dict[str, list[Enrolment]] = {}
-    for enrolment in await of_cohorts(kernel.reader, cohorts.keys()):
+    for enrolment in await of_cohorts(kernel.reader, held.keys()):
         by_cohort.setdefault(enrolment.cohort_id, []).append(enrolment)
-    now = kernel.clock()
     found = []
-    for each, cohort in sorted(cohorts.items()):
-        today = civil_date(now, cohort.zone)
-        last = min(until or today, today)
-        for session in _sessions(cohort, provider_id):
-            lines = list(_lines(session, by_cohort.get(each, ()))) if session.on <= last else []
+    for each, sessions in held.items():
+        for session in sessions:
+            lines = list(_lines(session, by_cohort.get(each, ())))
             unmarked = tuple(line.enrolment.person_id for line in lines if line.current is None)
             if unmarked:
                 found.append(Outstanding(each, session, len(lines), unmarked))
@@ -136,6 +139,12 @@ def _sessions(cohort: Cohort, provider_id: str) -> list[Session]:
     on = [p.session for p in cohort.sessions.values() if p.cancelled is None]
     own = [session for session in on if provider_id in ("", session.provider_id)]
     return sorted(own, key=lambda session: (session.on, session.start, session.session_id))
+
+
+def _held(cohort: Cohort, provider_id: str, today: date, until: date | None) -> list[Session]:
+    """The sessions of the provider that are due by `until`, and at the latest today."""
+    last = min(until or today, today)
+    return [session for session in _sessions(cohort, provider_id) if session.on <= last]
 
 
 def _lines(session: Session, enrolments: Sequence[Enrolment]) -> Iterator[Line]:
