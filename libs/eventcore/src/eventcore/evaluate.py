@@ -198,9 +198,9 @@ class Evaluator:
         # The revision is read before the facts: a fact that changes after this line raises the revision, and the
         # guard below then refuses a result that did not see it.
         # Those that failed are due for ever: asked on top, or a page full of them would hide the others.
-        now = self._clock()
-        found = await self._targets.due(name, now, limit=self._limit + len(self._failing))
-        due = self._take(found, now)
+        asked = self._clock()
+        found = await self._targets.due(name, asked, limit=self._limit + len(self._failing))
+        due = self._take(found, asked)
         if not due:
             return Pass()
         facts = await self._evaluation.facts(self._reader, list(due))
