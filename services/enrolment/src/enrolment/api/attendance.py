@@ -132,15 +132,13 @@ class AttendanceApi(attendance_pb2_grpc.AttendanceServiceServicer):
                     )
                     for each in sessions
                 ]
-        message = f"the answer has {size} bytes, at most {ANSWER_BYTES_MAX} are sent: ask for one cohort or single sessions"
+            )
         )
 
 
 def _bounded(answer: M) -> M:
     if (size := answer.ByteSize()) > ANSWER_BYTES_MAX:
-        message = (
-            f"the answer has {size} bytes, more than {ANSWER_BYTES_MAX}: ask for one cohort, or for single sessions"
-        )
+        message = f"the answer has {size} bytes, over {ANSWER_BYTES_MAX}: ask for one cohort, or for single sessions"
         raise FailedPrecondition("too-many-rows", message)
     return answer
 
