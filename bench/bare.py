@@ -10,7 +10,7 @@ from pymongo import ReadPreference
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from eventcore.mongo import POOL_SIZE
+from eventcore.mongo.link import POOL_SIZE
 
 
 def database(uri: str, name: str) -> AsyncIOMotorDatabase:

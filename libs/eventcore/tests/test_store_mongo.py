@@ -21,7 +21,8 @@ from pymongo.errors import BulkWriteError
 
 from eventcore.execute import Executor, Request
 from eventcore.fold import View
-from eventcore.mongo import Bounds, MongoAppends, MongoStores, _reason, connect
+from eventcore.mongo import Bounds, MongoAppends, MongoStores, connect
+from eventcore.mongo.link import reason
 from eventcore.outcome import Status
 from eventcore.store import Append, Insert, StoreUnavailable, Write
 
@@ -149,7 +150,7 @@ def test_a_refusal_never_repeats_the_documents_it_refused() -> None:
     refusal = {"index": 0, "code": 121, "errmsg": "Sample Learner 01", "op": {"name": "Sample Learner 01"}}
     error = BulkWriteError({"writeErrors": [refusal], "writeConcernErrors": []})
     assert "Sample Learner" in str(error)
-    assert _reason(error) == "the database refused with 121"
+    assert reason(error) == "the database refused with 121"
 
 
 # What a server does when it dies, freezes or is not there

@@ -14,7 +14,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
-import eventcore.mongo
+import eventcore.event
 from servicekit.telemetry import EXTRA, span_from, start_logging, start_tracing, traceparent
 
 
@@ -69,7 +69,7 @@ def test_a_line_of_the_standard_library_keeps_the_ids_we_know_and_nothing_else(
 
 def test_every_extra_of_the_kernels_lines_is_one_we_know() -> None:
     given: set[object] = set()
-    for file in Path(eventcore.mongo.__file__).parent.glob("*.py"):
+    for file in Path(eventcore.event.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict):
                 given |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}

@@ -1,6 +1,6 @@
 """What the kernel asks of a database, and the shapes it keeps there.
 
-Two implementations pass one contract suite (`tests/store_contract.py`): `memory.py` and `mongo.py`.
+Two implementations pass one contract suite (`tests/store_contract.py`): `memory.py` and `mongo/`.
 """
 
 from __future__ import annotations

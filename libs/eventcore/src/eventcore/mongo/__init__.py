@@ -1,0 +1,66 @@
+"""The four stores in MongoDB. The only module that knows the driver: nothing of it, not even an error, leaves here.
+
+Motor is past its vendor's end of general support; PyMongo's async client replaces it, and then only this file changes.
+
+Reads come from the primary with read concern majority, writes wait for a majority and its journal. Both are written
+in code, since a connection string that forgot them would publish what a failover then rolls back. What belongs to
+the deployment (hosts, replica set, TLS, retryable writes) stays in the connection string.
+
+BSON keeps milliseconds: an append's `recorded` comes back cut to the millisecond, `evaluate_at` raised to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventcore.fold import View
+from eventcore.mongo.appends import MongoAppends
+from eventcore.mongo.keys import MongoKeys
+from eventcore.mongo.link import Bounds, Link
+from eventcore.mongo.targets import MongoTargets
+from eventcore.mongo.views import MongoViews
+
+__all__ = ["Bounds", "MongoAppends", "MongoKeys", "MongoStores", "MongoTargets", "MongoViews", "connect"]
+
+
+class MongoStores:
+    """One service's database. Making it contacts no server; `prepare` does."""
+
+    def __init__(self, uri: str, database: str, bounds: Bounds = Bounds()) -> None:
+        self._link = Link(uri, database, bounds)
+        self.appends = MongoAppends(self._link)
+        self.views = MongoViews(self._link)
+        self.targets = MongoTargets(self._link)
+        self.keys = MongoKeys(self._link)
+
+    async def prepare(self, views: Sequence[View[Any]] = (), evaluations: Sequence[str] = ()) -> None:
+        """Creates what is missing: indexes, and the epoch. Raises StoreUnavailable: call again."""
+        await self.appends.prepare()
+        await self.views.ensure_indexes(views)
+        await self.targets.ensure_indexes(evaluations)
+
+    async def ping(self) -> None:
+        """Returns when the server answers. Raises StoreUnavailable, at the latest after `ping_seconds`."""
+        await self._link.ping()
+
+    async def close(self) -> None:
+        self._link.close()
+
+
+async def connect(
+    uri: str,
+    database: str,
+    *,
+    views: Sequence[View[Any]] = (),
+    evaluations: Sequence[str] = (),
+    bounds: Bounds = Bounds(),
+) -> MongoStores:
+    """A service's database, prepared. Raises StoreUnavailable when it does not answer or refuses: call again."""
+    stores = MongoStores(uri, database, bounds)
+    try:
+        await stores.prepare(views, evaluations)
+    except BaseException:
+        await stores.close()
+        raise
+    return stores

@@ -1,0 +1,79 @@
+"""What evaluations found, in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel, UpdateOne
+
+from eventcore.mongo.link import ATTEMPTS, Link
+from eventcore.store import Finding, StoreUnavailable, Target
+
+
+class MongoTargets:
+    """TargetStore: `{_id: target, revision, dirty, evaluate_at, basis, result}` in a collection per evaluation.
+
+    `dirty` and `evaluate_at` are there only while they say something, so that their sparse indexes stay small.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def ensure_indexes(self, evaluations: Sequence[str]) -> None:
+        """Creates the indexes these evaluations need. Raises StoreUnavailable."""
+        for name in evaluations:
+            fields = ("dirty", "evaluate_at")
+            await self._link.index(_targets(name), [IndexModel([(f, ASCENDING)], sparse=True) for f in fields])
+
+    async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
+        update = {"$inc": {"revision": 1}, "$set": {"dirty": True}}
+        todo = list(targets)
+        for _ in range(ATTEMPTS):
+            # Two upserts of one missing target at once: one may be refused instead of updating what the other made.
+            refused = await self._link.write(_targets(evaluation), [UpdateOne({"_id": t}, update, True) for t in todo])
+            todo = [todo[position] for position in sorted(refused)]
+            if not todo:
+                return
+        raise StoreUnavailable(f"marks of {evaluation} kept colliding")
+
+    async def due(self, evaluation: str, now: datetime, *, limit: int) -> dict[str, int]:
+        # Two questions, since SecantusDB answers an `$or` by reading everything. Where both name a target the
+        # first answer's revision stands: the older one, which guards the more.
+        due: dict[str, int] = {}
+        for where in ({"dirty": True}, {"evaluate_at": {"$lte": now}}):
+            if limit > len(due):
+                found = await self._link.find(_targets(evaluation), where, limit=limit, fields=["revision"])
+                due = {d["_id"]: d["revision"] for d in found} | due
+        return dict(list(due.items())[:limit])
+
+    async def finish(self, evaluation: str, findings: Sequence[Finding]) -> list[bool]:
+        missed = await self._link.write(_targets(evaluation), [_finish(f) for f in findings])
+        return [position not in missed for position in range(len(findings))]
+
+    async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]:
+        found = await self._link.find_any(_targets(evaluation), "_id", targets)
+        return {
+            d["_id"]: Target(
+                d["revision"], d.get("dirty", False), d.get("evaluate_at"), d.get("basis", {}), d.get("result")
+            )
+            for d in found
+        }
+
+
+def _targets(evaluation: str) -> str:
+    return f"targets_{evaluation}"
+
+
+def _finish(finding: Finding) -> UpdateOne:
+    kept: dict[str, Any] = {"result": finding.result, "basis": finding.basis}
+    dropped = {"dirty": ""}
+    if finding.evaluate_at is None:
+        dropped["evaluate_at"] = ""
+    else:
+        # Raised to the millisecond BSON keeps: cut, it would wake the evaluator just before the deadline, in vain.
+        kept["evaluate_at"] = finding.evaluate_at + timedelta(microseconds=-finding.evaluate_at.microsecond % 1000)
+    update = {"$set": kept, "$unset": dropped, "$inc": {"revision": 1}}
+    # An upsert for the same reason as a view's: a miss then names itself.
+    return UpdateOne({"_id": finding.target, "revision": finding.revision}, update, upsert=True)

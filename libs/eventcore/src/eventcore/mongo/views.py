@@ -1,0 +1,73 @@
+"""View documents in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel, ReplaceOne
+
+from eventcore.fold import View
+from eventcore.mongo.link import IN_MAX, Link, parts
+from eventcore.store import Versioned, Write
+
+
+class MongoViews:
+    """ViewStore: `{_id: stream, version, body}` in a collection per view, so that a new generation starts empty."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def ensure_indexes(self, views: Sequence[View[Any]]) -> None:
+        """Creates the indexes these views name. Raises StoreUnavailable."""
+        for view in views:
+            # `_id` at the end, so that the index also gives the order that `find` pages in.
+            keys = [[(f"body.{field}", ASCENDING) for field in fields] for fields in view.indexes]
+            await self._link.index(_view(view.name), [IndexModel([*key, ("_id", ASCENDING)]) for key in keys])
+
+    async def load(self, view: str, streams: Sequence[str]) -> dict[str, Versioned]:
+        return {d["_id"]: _versioned(d) for d in await self._link.find_any(_view(view), "_id", streams)}
+
+    async def write(self, view: str, writes: Sequence[Write]) -> list[bool]:
+        # Upserts throughout: where the version moved on, the filter finds nothing and the upsert meets the `_id`
+        # that is there, which names the miss. Without it the answer is only how many missed. (A document that was
+        # deleted since it was seen is written anew, which is right: its body is the fold of everything so far.)
+        missed = await self._link.write(
+            _view(view),
+            [ReplaceOne({"_id": w.stream, "version": w.seen}, _versioned_document(w), upsert=True) for w in writes],
+        )
+        return [position not in missed for position in range(len(writes))]
+
+    async def find(
+        self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int
+    ) -> list[tuple[str, Versioned]]:
+        query: dict[str, Any] = {f"body.{path}": wanted for path, wanted in where.items()}
+        if all(wanted is None or (isinstance(wanted, list) and None in wanted) for wanted in where.values()):
+            query["body"] = {"$ne": None}  # a document without a body has every field missing, and is not meant
+        if after:
+            query["_id"] = {"$gt": after}
+        lists = {path: wanted for path, wanted in query.items() if isinstance(wanted, list)}
+        longest = max(lists, key=lambda path: len(lists[path]), default=None)
+        query |= {path: {"$in": wanted} for path, wanted in lists.items()}
+        queries = [query]
+        if longest is not None:
+            # What matches the list matches a part of it, and the first `limit` overall are among each part's first.
+            queries = [query | {longest: {"$in": part}} for part in parts(lists[longest], IN_MAX)]
+        order = [("_id", ASCENDING)]
+        found = {d["_id"]: d for q in queries for d in await self._link.find(_view(view), q, sort=order, limit=limit)}
+        return [(stream, _versioned(found[stream])) for stream in sorted(found)[:limit]]
+
+    async def bind_epoch(self, source: str, epoch: str) -> str:
+        return str((await self._link.keep_first("epochs", {"_id": source, "epoch": epoch}))["epoch"])
+
+
+def _view(name: str) -> str:
+    return f"view_{name}"
+
+
+def _versioned(document: Mapping[str, Any]) -> Versioned:
+    return Versioned(document["version"], document["body"], document.get("trace", ""))
+
+
+def _versioned_document(write: Write) -> dict[str, Any]:
+    return {"version": write.version, "body": write.body, **({"trace": write.trace} if write.trace else {})}
