@@ -126,13 +126,15 @@ def _add_contract() -> None:
             name=name,
             input_type=".google.protobuf.StringValue",
             output_type=".google.protobuf.StringValue",
-            server_streaming=streams,
+            client_streaming=streams,
+            server_streaming=name == "Count",
         )
         if roles:
             added.options.Extensions[access_pb2.access].roles.extend(roles)
 
     method("Echo", "Say", access_pb2.ROLE_LEARNER, access_pb2.ROLE_PROVIDER, access_pb2.ROLE_OPERATOR)
     method("Echo", "Learn", access_pb2.ROLE_LEARNER)
+    method("Echo", "Count", access_pb2.ROLE_OPERATOR)
     method("Careless", "Open")
     method("Careless", "Nobody", access_pb2.ROLE_UNSPECIFIED)
     method("Streaming", "Watch", access_pb2.ROLE_OPERATOR, streams=True)
@@ -141,7 +143,7 @@ def _add_contract() -> None:
 
 _add_contract()
 
-Handler = Callable[[StringValue, Any], Awaitable[StringValue]]
+Handler = Callable[[StringValue, Any], Awaitable[StringValue] | AsyncIterator[StringValue]]
 
 
 async def say_scope(request: StringValue, context: Any) -> StringValue:
@@ -155,7 +157,8 @@ def registering(
     """What generated code does: registers `handler` as one method of a service of the contract above."""
 
     def register(server: grpc.aio.Server) -> None:
-        rpc = grpc.unary_unary_rpc_method_handler(
+        make: Any = grpc.unary_stream_rpc_method_handler if method == "Count" else grpc.unary_unary_rpc_method_handler
+        rpc = make(
             handler, request_deserializer=StringValue.FromString, response_serializer=StringValue.SerializeToString
         )
         name = f"{_PACKAGE}.{service}"
@@ -192,6 +195,15 @@ class Running:
             response_deserializer=StringValue.FromString,
         )
         return await rpc(StringValue(value=text), metadata=metadata, **kwargs)
+
+    def count(self, text: str, *, token: str, timeout: float = 10) -> Any:
+        """The RPC whose answer is a stream."""
+        rpc = self.channel.unary_stream(
+            f"/{_PACKAGE}.Echo/Count",
+            request_serializer=StringValue.SerializeToString,
+            response_deserializer=StringValue.FromString,
+        )
+        return rpc(StringValue(value=text), metadata=[("authorization", f"Bearer {token}")], timeout=timeout)
 
     async def refused(self, *args: Any, **kwargs: Any) -> grpc.aio.AioRpcError:
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -79,7 +80,8 @@ async def test_strangers_cannot_make_us_parse(start: Any, issuer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "said"), [("Careless", "Open"), ("Careless", "Nobody"), ("Streaming", "streams"), ("Absent", "pool")]
+    ("service", "said"),
+    [("Careless", "Open"), ("Careless", "Nobody"), ("Streaming", "stream of requests"), ("Absent", "pool")],
 )
 def test_an_rpc_that_breaks_the_rules_of_access_is_named(service: str, said: str) -> None:
     with pytest.raises(AccessUndeclared, match=said):
@@ -309,3 +311,58 @@ def test_a_status_cut_by_a_proxy_is_still_read() -> None:
     metadata = grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff\xff"))
     error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, metadata, metadata, "gone", None)
     assert describe(error) == ErrorReport("UNAVAILABLE", "", "gone")
+
+
+async def counting(request: StringValue, context: Any) -> AsyncIterator[StringValue]:
+    for n in range(int(request.value)):
+        yield StringValue(value=f"{current_call().principal.subject} {n}")
+    raise NotFound("there is no more")
+
+
+async def whole(answer: Any) -> tuple[list[str], str]:
+    """What a stream gave, and how it ended."""
+    got: list[str] = []
+    try:
+        async for part in answer:
+            got.append(part.value)  # noqa: PERF401 (kept when it fails)
+    except grpc.aio.AioRpcError as error:
+        return got, describe(error).code
+    return got, "OK"
+
+
+async def test_an_answer_that_is_a_stream_is_guarded_like_any_other(start: Any, issuer: Any, kit: Any) -> None:
+    async with start(kit.build(register=kit.register(method="Count", handler=counting))) as running:
+        said = [f"sample-subject-01 {n}" for n in range(3)]
+        assert await whole(running.count("3", token=issuer.token(roles=["operator"]))) == (said, "NOT_FOUND")
+        provider = issuer.token(roles=["provider"], providers=["provider-1"])
+        assert await whole(running.count("3", token=provider)) == ([], "PERMISSION_DENIED")
+
+
+async def test_a_stream_that_nobody_reads_any_more_ends_with_its_reader(start: Any, issuer: Any, kit: Any) -> None:
+    ended = asyncio.Event()
+
+    async def endless(request: StringValue, context: Any) -> AsyncIterator[StringValue]:
+        try:
+            while True:
+                yield StringValue(value="on and on")
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    async with start(kit.build(register=kit.register(method="Count", handler=endless))) as running:
+        call = running.count("", token=issuer.token(roles=["operator"]))
+        async for _ in call:
+            break
+        call.cancel()
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_stream_has_a_longest_time(start: Any, issuer: Any, kit: Any) -> None:
+    async def silent(request: StringValue, context: Any) -> AsyncIterator[StringValue]:
+        yield StringValue(value="first")
+        await asyncio.Event().wait()
+
+    build = kit.build(register=kit.register(method="Count", handler=silent))
+    async with start(build, longest_stream_seconds=0.3) as running:
+        answer = running.count("", token=issuer.token(roles=["operator"]))
+        assert await whole(answer) == (["first"], "DEADLINE_EXCEEDED")

@@ -30,8 +30,8 @@ def check_every_rpc_declares_access(
 ) -> dict[str, frozenset[str]]:
     """The roles of every RPC, by "/package.Service/Method", from the `credence.common.v1.access` option.
 
-    Raises AccessUndeclared when an RPC lacks the option, names an unspecified role, or streams (the interceptor
-    guards unary RPCs only, and every Credence RPC is one).
+    Raises AccessUndeclared when an RPC lacks the option, names an unspecified role, or takes a stream of
+    requests, whose length nothing bounds. An answer may be a stream.
     """
     pool = pool or descriptor_pool.Default()
     access: dict[str, frozenset[str]] = {}
@@ -49,8 +49,8 @@ def check_every_rpc_declares_access(
             known = access_pb2.Role.values()
             if not roles or any(role == access_pb2.ROLE_UNSPECIFIED or role not in known for role in roles):
                 faults.append(f"{method.full_name}: name its roles with `option (credence.common.v1.access)`")
-            elif method.client_streaming or method.server_streaming:
-                faults.append(f"{method.full_name}: streams; use a unary RPC with a batch")
+            elif method.client_streaming:
+                faults.append(f"{method.full_name}: takes a stream of requests; use a batch")
             else:
                 access[f"/{name}/{method.name}"] = frozenset(role_name(role) for role in roles)
     if faults:

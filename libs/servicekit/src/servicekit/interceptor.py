@@ -11,7 +11,8 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -70,7 +71,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
 
     `access` names the roles of each method (`check_every_rpc_declares_access`); a method it does not know is closed.
     `translate` turns an exception of the layers below (a store that is away) into a failure, or gives None.
-    A client's deadline holds up to `longest_deadline_seconds`; without one, `default_deadline_seconds` does.
+    A client's deadline holds up to `longest_deadline_seconds`, of an answer that is a stream up to
+    `longest_stream_seconds`; without one, `default_deadline_seconds` does.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         metrics: RpcMetrics,
         default_deadline_seconds: float,
         longest_deadline_seconds: float,
+        longest_stream_seconds: float,
         translate: Translate = _untranslated,
     ) -> None:
         self._verifier = verifier
@@ -88,6 +91,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         self._metrics = metrics
         self._default_deadline = default_deadline_seconds
         self._longest_deadline = longest_deadline_seconds
+        self._longest_stream = longest_stream_seconds
         self._translate = translate
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -96,13 +100,26 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         if handler is None or is_exempt(method):
             return handler
 
-        async def serve(request: bytes, context: _Context) -> bytes:
-            return await self._serve(method, handler, request, context)
+        # No (de)serialisers: these parse after the token was checked, and see when an answer cannot be written.
+        async def answer(request: bytes, context: _Context) -> bytes:
+            async with self._serving(method, context, self._longest_deadline):
+                written: bytes = handler.response_serializer(
+                    await handler.unary_unary(_parsed(handler, request), context)
+                )
+                return written
 
-        # No (de)serialisers: `_serve` parses after the token was checked, and sees when an answer cannot be written.
-        return grpc.unary_unary_rpc_method_handler(serve)
+        async def stream(request: bytes, context: _Context) -> AsyncIterator[bytes]:
+            async with self._serving(method, context, self._longest_stream):
+                async for part in handler.unary_stream(_parsed(handler, request), context):
+                    yield handler.response_serializer(part)
 
-    async def _serve(self, method: str, handler: Any, request: bytes, context: _Context) -> bytes:
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream)
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    @asynccontextmanager
+    async def _serving(self, method: str, context: _Context, longest: float) -> AsyncIterator[None]:
+        """Around one call: admits it, bounds it, and makes whatever is raised within the client's status."""
         started = time.monotonic()
         metadata = _text_metadata(context)
         given_id = metadata.get("x-request-id", "")
@@ -113,12 +130,16 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
             context.set_trailing_metadata((("x-request-id", request_id), ("traceparent", traceparent())))
             self._metrics.in_flight.inc()
             try:
-                return await self._answer(method, handler, request, context, metadata, request_id, started)
+                remaining = context.time_remaining()
+                limit = min(self._default_deadline, longest) if remaining is None else min(remaining, longest)
+                async with _bounded(limit):
+                    await self._enter(method, metadata, request_id, started + limit)
+                    yield
             except grpc.aio.AbortError:
                 # The handler's own abort: its status is set, and swallowing this would answer twice.
                 code = _code_name(context)
                 raise
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, GeneratorExit):
                 code = "CANCELLED"
                 raise
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the client gets a status and no more
@@ -129,29 +150,11 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
                 self._metrics.in_flight.dec()
                 self._note(method, code, time.monotonic() - started, span)
 
-    async def _answer(
-        self,
-        method: str,
-        handler: Any,
-        request: bytes,
-        context: _Context,
-        metadata: Mapping[str, str],
-        request_id: str,
-        started: float,
-    ) -> bytes:
-        remaining = context.time_remaining()
-        limit = self._default_deadline if remaining is None else min(remaining, self._longest_deadline)
-        try:
-            async with asyncio.timeout(limit) as timer:
-                principal = await self._verifier.verify(_bearer(metadata))
-                scope = self._admit(method, principal)
-                structlog.contextvars.bind_contextvars(actor=principal.subject)
-                enter_call(Call(method, principal, scope, request_id, started + limit))
-                return await _run(handler, request, context)
-        except TimeoutError:
-            if not timer.expired():
-                raise  # the handler's own, about something else
-            raise DeadlineExceeded(f"no answer within {limit:g} s; what it did is unknown: ask again") from None
+    async def _enter(self, method: str, metadata: Mapping[str, str], request_id: str, deadline: float) -> None:
+        principal = await self._verifier.verify(_bearer(metadata))
+        scope = self._admit(method, principal)
+        structlog.contextvars.bind_contextvars(actor=principal.subject)
+        enter_call(Call(method, principal, scope, request_id, deadline))
 
     def _admit(self, method: str, principal: Principal) -> Scope:
         allowed = self._access.get(method, frozenset())
@@ -179,13 +182,22 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         _log.info("rpc", method=method, code=code, duration_ms=round(seconds * 1000, 2))
 
 
-async def _run(handler: Any, request: bytes, context: _Context) -> bytes:
+@asynccontextmanager
+async def _bounded(seconds: float) -> AsyncIterator[None]:
     try:
-        message = handler.request_deserializer(request)
+        async with asyncio.timeout(seconds) as timer:
+            yield
+    except TimeoutError:
+        if not timer.expired():
+            raise  # the handler's own, about something else
+        raise DeadlineExceeded(f"no answer within {seconds:g} s; what it did is unknown: ask again") from None
+
+
+def _parsed(handler: Any, request: bytes) -> Any:
+    try:
+        return handler.request_deserializer(request)
     except (DecodeError, UnicodeDecodeError):
         raise InvalidArgument([("request", "is not a message of this RPC: rebuild the client from proto/")]) from None
-    answer: bytes = handler.response_serializer(await handler.unary_unary(message, context))
-    return answer
 
 
 def _bearer(metadata: Mapping[str, str]) -> str:

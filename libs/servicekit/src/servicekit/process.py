@@ -240,6 +240,7 @@ class Process(Generic[S]):
             metrics=RpcMetrics(self._registry),
             default_deadline_seconds=settings.default_deadline_seconds,
             longest_deadline_seconds=settings.longest_deadline_seconds,
+            longest_stream_seconds=settings.longest_stream_seconds,
             translate=service.translate,
         )
         return grpc.aio.server(

@@ -112,6 +112,7 @@ class ServiceSettings(BaseSettings):
     drain_timeout_seconds: Seconds = 20
     default_deadline_seconds: Seconds = 15
     longest_deadline_seconds: Seconds = 120
+    longest_stream_seconds: Annotated[float, Field(gt=0, le=86_400)] = 14_400  # an operator's rebuild or export
     max_message_bytes: Annotated[int, Field(ge=65_536, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
     max_concurrent_rpcs: Annotated[int, Field(ge=1, le=100_000)] = 256
 
