@@ -20,6 +20,7 @@ from eventcore.store import (
     KeyErased,
     KeyStore,
     Mark,
+    OperationLog,
     Step,
     TargetStore,
     Versioned,
@@ -40,6 +41,7 @@ class Stores:
     views: ViewStore
     targets: TargetStore
     keys: KeyStore
+    operations: OperationLog
 
 
 def append(stream: str, first: int = 1, count: int = 1, *, by: str = "someone") -> Append:
@@ -423,3 +425,27 @@ class StoreContract:
         for person in people:
             with pytest.raises(KeyErased):
                 await stores.keys.key(person)
+
+    # Operations
+
+    async def test_what_an_operator_did_is_listed_as_it_was_recorded_newest_first(self, stores: Stores) -> None:
+        later = await stores.operations.record("discard", "tally-a@2", "operator", "a test record", NOON)
+        earlier = await stores.operations.record(
+            "rebuild", "places", "op-2", "a changed fold", NOON - timedelta(days=1)
+        )
+        assert await stores.operations.list(limit=10) == [later, earlier]
+        assert (later.action, later.subject, later.actor) == ("discard", "tally-a@2", "operator")
+        assert (later.reason, later.at) == ("a test record", NOON)
+
+    async def test_the_same_operation_at_the_same_instant_is_recorded_each_time(self, stores: Stores) -> None:
+        done = [await stores.operations.record("redrive", "all", "operator", "again", NOON) for _ in range(3)]
+        assert {o.id for o in await stores.operations.list(limit=10)} == {o.id for o in done}
+
+    async def test_operations_are_listed_page_by_page(self, stores: Stores) -> None:
+        for n in range(7):
+            await stores.operations.record("redrive", f"stream-{n}", "operator", "again", NOON + timedelta(seconds=n))
+        pages, before = [], ""
+        while found := await stores.operations.list(before=before, limit=3):
+            pages.append([o.subject for o in found])
+            before = found[-1].id
+        assert pages == [[f"stream-{n}" for n in page] for page in ([6, 5, 4], [3, 2, 1], [0])]

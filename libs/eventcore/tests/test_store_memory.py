@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.store import Append, Insert
 
 from .store_contract import WRITERS, StoreContract, Stores, append, check_dense
@@ -26,6 +26,7 @@ class TestMemoryStores(StoreContract):
             MemoryViews(switch=give_way),
             MemoryTargets(switch=give_way),
             MemoryKeys(switch=give_way),
+            MemoryOperations(switch=give_way),
         )
 
 

@@ -65,7 +65,7 @@ async def mongo(mongo_uri: str, database: str) -> AsyncIterator[MongoStores]:
 class TestMongoStores(StoreContract):
     @pytest.fixture
     def stores(self, mongo: MongoStores) -> Stores:
-        return Stores(mongo.appends, mongo.views, mongo.targets, mongo.keys)
+        return Stores(mongo.appends, mongo.views, mongo.targets, mongo.keys, mongo.operations)
 
 
 async def test_fifty_writers_in_five_processes_leave_dense_versions_and_lose_nothing(
@@ -182,6 +182,8 @@ async def answered_as_away(stores: MongoStores) -> None:
         stores.keys.key("p1"),
         stores.keys.create_key("p1", b"key"),
         stores.keys.destroy_key("p2", NOON),
+        stores.operations.record("redrive", "all", "operator", "again", NOON),
+        stores.operations.list(limit=1),
         stores.ping(),
         return_exceptions=True,
     )

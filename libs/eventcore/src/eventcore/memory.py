@@ -1,4 +1,4 @@
-"""The four stores in memory, for tests and for the simulation.
+"""The stores in memory, for tests and for the simulation.
 
 `switch(operation)` is awaited before every operation takes effect: the place where a simulation lets another process
 run, crashes this one, or raises StoreUnavailable.
@@ -18,6 +18,7 @@ from eventcore.store import (
     Insert,
     KeyErased,
     Mark,
+    Operation,
     Target,
     Versioned,
     Write,
@@ -206,3 +207,20 @@ class MemoryKeys:
         if person in self.keys and self.keys[person] is None:
             raise KeyErased(person)
         return self.keys.get(person)
+
+
+@dataclass
+class MemoryOperations:
+    switch: Switch = no_switch
+    kept: dict[str, Operation] = field(default_factory=dict)
+
+    async def record(self, action: str, subject: str, actor: str, reason: str, at: datetime) -> Operation:
+        await self.switch("record operation")
+        operation = Operation.new(action, subject, actor, reason, at)
+        self.kept[operation.id] = operation
+        return operation
+
+    async def list(self, *, before: str = "", limit: int) -> list[Operation]:
+        await self.switch("list operations")
+        ids = [i for i in sorted(self.kept, reverse=True) if not before or i < before]
+        return [self.kept[i] for i in ids[:limit]]

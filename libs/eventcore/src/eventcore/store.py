@@ -5,9 +5,10 @@ Two implementations pass one contract suite (`tests/store_contract.py`): `memory
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, Protocol
 
@@ -204,3 +205,38 @@ class KeyStore(Protocol):
 
 class KeyErased(Exception):
     """The person was erased: there is no key and never will be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What somebody did to the running system, and why. `id` grows with `at`, so it also says where a page ends.
+
+    `action` is a verb of the operators' commands ("redrive"), `subject` what it was done to, in ids. `reason` is a
+    person's own words and is kept for ever, so it must name nobody.
+    """
+
+    id: str
+    action: str
+    subject: str
+    actor: str
+    reason: str
+    at: datetime
+
+    @classmethod
+    def new(cls, action: str, subject: str, actor: str, reason: str, at: datetime) -> Operation:
+        """With an id of its own: its instant, and chance against a twin."""
+        moment = f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+        return cls(f"{moment}-{secrets.token_hex(6)}", action, subject, actor, reason, at)
+
+
+class OperationLog(Protocol):
+    """Who intervened. Nothing in it is ever changed or removed."""
+
+    async def record(self, action: str, subject: str, actor: str, reason: str, at: datetime) -> Operation:
+        """Kept once this returns. Raises StoreUnavailable: then it may be kept or not, and the operation must not
+        begin."""
+        ...
+
+    async def list(self, *, before: str = "", limit: int) -> list[Operation]:
+        """The newest first, of those older than the operation with the id `before` (empty: all), at most `limit`."""
+        ...

@@ -1,4 +1,4 @@
-"""The four stores in MongoDB. The only module that knows the driver: nothing of it, not even an error, leaves here.
+"""The stores in MongoDB. The only module that knows the driver: nothing of it, not even an error, leaves here.
 
 Motor is past its vendor's end of general support; PyMongo's async client replaces it, and then only this file changes.
 
@@ -18,10 +18,20 @@ from eventcore.fold import View
 from eventcore.mongo.appends import MongoAppends
 from eventcore.mongo.keys import MongoKeys
 from eventcore.mongo.link import Bounds, Link
+from eventcore.mongo.operations import MongoOperations
 from eventcore.mongo.targets import MongoTargets
 from eventcore.mongo.views import MongoViews
 
-__all__ = ["Bounds", "MongoAppends", "MongoKeys", "MongoStores", "MongoTargets", "MongoViews", "connect"]
+__all__ = [
+    "Bounds",
+    "MongoAppends",
+    "MongoKeys",
+    "MongoOperations",
+    "MongoStores",
+    "MongoTargets",
+    "MongoViews",
+    "connect",
+]
 
 
 class MongoStores:
@@ -33,10 +43,12 @@ class MongoStores:
         self.views = MongoViews(self._link)
         self.targets = MongoTargets(self._link)
         self.keys = MongoKeys(self._link)
+        self.operations = MongoOperations(self._link)
 
     async def prepare(self, views: Sequence[View[Any]] = (), evaluations: Sequence[str] = ()) -> None:
         """Creates what is missing: indexes, and the epoch. Raises StoreUnavailable: call again."""
         await self.appends.prepare()
+        await self.operations.prepare()
         await self.views.ensure_indexes(views)
         await self.targets.ensure_indexes(evaluations)
 
