@@ -57,6 +57,9 @@ class Decider(Generic[S, C, E]):
     evolve: Callable[[S, E, int], S]
     decide: Callable[[C, S, datetime], Sequence[E] | Refusal]
 
+    def __post_init__(self) -> None:
+        _ = self.codec  # a faulty chain of upcasts stops the process that is being composed, not a later read
+
     @cached_property
     def codec(self) -> Codec:
         return Codec(self.events)
