@@ -69,16 +69,18 @@ def open_channel(address: str) -> grpc.Channel:
 
 
 def answer(channel: grpc.Channel, request: Message, token: str, seconds: float = CALL_SECONDS) -> Any:
-    """The answer to the RPC that takes this request. Raises Refused. No token: none is sent."""
+    """The answer to the RPC that takes this request, a list where it is a stream. Raises Refused. No token: none is
+    sent."""
     rpc = BY_REQUEST[type(request)]
-    method = channel.unary_unary(
+    method: Any = (channel.unary_stream if rpc.streams else channel.unary_unary)(
         rpc.path,
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=rpc.response.FromString,
     )
     metadata: tuple[tuple[str, str | bytes], ...] = (("authorization", f"Bearer {token}"),) if token else ()
     try:
-        return method(request, timeout=seconds, metadata=metadata)
+        given = method(request, timeout=seconds, metadata=metadata)
+        return list(given) if rpc.streams else given
     except grpc.RpcError as error:
         raise refusal_of(error) from error
 
@@ -101,11 +103,18 @@ class Platform:
         return mint(who, self.stack.secrets.folder)
 
     def ask(
-        self, request: Message, who: Identity | None, *, token: str | None = None, seconds: float = CALL_SECONDS
+        self,
+        request: Message,
+        who: Identity | None,
+        *,
+        token: str | None = None,
+        seconds: float = CALL_SECONDS,
+        service: str = "",
     ) -> Any:
-        """The answer to the RPC that takes this request. Raises Refused. `token` in place of one made for `who`."""
+        """The answer to the RPC that takes this request. Raises Refused. `token` in place of one made for `who`;
+        `service` is which of those that serve it is asked."""
         bearer = token if token is not None else (self.token(who) if who else "")
-        return answer(self.channel(BY_REQUEST[type(request)].service), request, bearer, seconds)
+        return answer(self.channel(service or BY_REQUEST[type(request)].services[0]), request, bearer, seconds)
 
     def channel(self, service: str) -> grpc.Channel:
         if service not in self._channels:

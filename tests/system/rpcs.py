@@ -14,26 +14,32 @@ from credence.accreditation.v1 import assessments_pb2, awards_pb2, standings_pb2
 from credence.common.v1 import access_pb2
 from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
+from credence.operations.v1 import operations_pb2
 
 # tests/contracts checks that no file with an RPC is missing here.
 FILES = (
     catalogue_pb2, people_pb2, cohorts_pb2, enrolments_pb2, attendance_pb2,
     assessments_pb2, standings_pb2, awards_pb2, mentors_pb2, matches_pb2,
+    operations_pb2,
 )  # fmt: skip
+SERVICES = ("enrolment", "accreditation", "mentoring")
+# Every service serves this package.
+OPERATIONS = "operations"
 # The repeated field of a batch.
 BATCH_FIELDS = ("rows", "programmes")
 
 
 @dataclass(frozen=True)
 class Rpc:
-    """One method; `service` is the process that serves it, `roles` are those its access option names."""
+    """One method; `services` are the processes that serve it, `roles` are those its access option names."""
 
     name: str
-    service: str
+    services: tuple[str, ...]
     path: str
     request: type[Message]
     response: type[Message]
     roles: frozenset[str]
+    streams: bool
 
     @property
     def batch_field(self) -> str | None:
@@ -48,15 +54,16 @@ def _rpcs() -> Iterator[Rpc]:
                 yield _rpc(file.DESCRIPTOR.package.split(".")[1], method)
 
 
-def _rpc(service: str, method: MethodDescriptor) -> Rpc:
+def _rpc(package: str, method: MethodDescriptor) -> Rpc:
     roles: Any = method.GetOptions().Extensions[access_pb2.access].roles
     return Rpc(
         name=method.name,
-        service=service,
+        services=SERVICES if package == OPERATIONS else (package,),
         path=f"/{method.containing_service.full_name}/{method.name}",
         request=message_factory.GetMessageClass(method.input_type),
         response=message_factory.GetMessageClass(method.output_type),
         roles=frozenset(access_pb2.Role.Name(r).removeprefix("ROLE_").lower().replace("_", "-") for r in roles),
+        streams=method.server_streaming,
     )
 
 

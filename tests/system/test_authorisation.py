@@ -19,6 +19,7 @@ from credence.accreditation.v1 import assessments_pb2 as work
 from credence.accreditation.v1 import awards_pb2, standings_pb2
 from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
+from credence.operations.v1 import operations_pb2
 from credence_cli.embedded.development_secrets import AUDIENCE, ISSUER
 from credence_cli.identity import ROLES, Identity, mint
 from tests.system.platform import STORED, Platform, Refused, outcomes_of, told
@@ -253,6 +254,7 @@ CASES: dict[str, Sequence[Case]] = {
     "ChooseMentors": [lambda a: matches_pb2.ChooseMentorsRequest(rows=[choice(a.names)])],
     "ConfirmMeetings": [meet],
     "GetMatch": [lambda a: matches_pb2.GetMatchRequest(cohort_id=a.names.plus, person_id=a.names.person)],
+    "ListOperations": [lambda a: operations_pb2.ListOperationsRequest()],
 }
 # What belongs to nobody: every role that may call it sees all there is.
 PUBLIC = {"ListProgrammes"}
@@ -280,6 +282,16 @@ def answered(platform: Platform, request: Message, who: Identity) -> str:
         return text_format.MessageToString(platform.ask(request, who))
     except Refused as refused:
         return f"{refused.status.name} {refused.reason} {refused.message} {refused.fields}"
+
+
+def test_what_is_for_operators_every_service_serves_and_to_them_alone(platform: Platform, mine: Names) -> None:
+    """The matrix below asks one service; the door is the same in all, and here each is seen to have it."""
+    for rpc in RPCS:
+        for service in rpc.services[1:]:
+            for role in sorted(set(RESTRICTED) - rpc.roles):
+                with pytest.raises(Refused) as refused:
+                    platform.ask(CASES[rpc.name][0](Ask(mine, mine, role)), mine.identity(role), service=service)
+                assert refused.value.status == grpc.StatusCode.PERMISSION_DENIED
 
 
 def matrix(*, named: bool, roles: Sequence[str] = ROLES, batch: bool | None = None) -> list[Any]:

@@ -8,7 +8,17 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from credence_cli.command import fail
-from credence_cli.commands import assessments, attendance, catalogue, enrolments, imports, mentor, operations, standing
+from credence_cli.commands import (
+    assessments,
+    attendance,
+    catalogue,
+    enrolments,
+    imports,
+    interventions,
+    mentor,
+    operations,
+    standing,
+)
 from credence_cli.commands.demo import demo
 from credence_cli.exits import Exit
 from credence_cli.output import give_up_output, say
@@ -37,6 +47,7 @@ app.add_typer(operations.stack_app, name="stack")
 app.add_typer(operations.topics_app, name="topics")
 app.command()(demo)
 app.command()(operations.lag)
+app.command()(interventions.operations)
 app.command()(operations.token)
 app.command()(operations.secrets)
 

@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
         return MessageToDict(value, preserving_proto_field_name=True)
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return [plain(v) for v in value]
     return value
 

@@ -19,6 +19,7 @@ import structlog
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from credence.operations.v1 import operations_pb2_grpc
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
 from eventcore.deliver import OwnFold, Publisher
@@ -37,6 +38,7 @@ from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
 from servicekit.kernel import Kernel
+from servicekit.operations.operations import OperationApi
 from servicekit.process import Background, Dependency, Kit, Service
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import span_from, traceparent
@@ -180,11 +182,15 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         _measure(source, kit.registry)
         background.append(Background("consume", lambda: watched(kit.health, source.run), stop=source.stop))
 
+    def register(server: grpc.aio.Server) -> None:
+        operations_pb2_grpc.add_OperationServiceServicer_to_server(OperationApi(stores.operations), server)
+        parts.register(kernel, server)
+
     async def prepare() -> None:
         await stores.prepare(parts.views, [e.name for e in parts.evaluations])
 
     return Service(
-        register=lambda server: parts.register(kernel, server),
+        register=register,
         dependencies=(
             Dependency("mongo", stores.ping),
             Dependency(
