@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore.deliver import OwnFold, Publisher, Undelivered
-from eventcore.event import UnknownEventType
 from eventcore.fold import Folder
 from eventcore.memory import MemoryAppends, MemoryViews
 from eventcore.record import MARKER_TYPE, Record
@@ -200,15 +199,6 @@ async def test_a_view_younger_than_its_stream_is_folded_from_the_start() -> None
     await own_fold(store, young).step()
 
     assert jar_of(young, JAR_1) == (3, JarDocument(shelf="a", coins=3))
-
-
-async def test_a_stored_event_that_this_release_does_not_know_stops_delivery() -> None:
-    store = await stored((JAR_1, 1))
-
-    with pytest.raises(UnknownEventType):
-        await OwnFold(store, {}, Folder([JARS], MemoryViews(), NoMarks())).step()
-
-    assert store.marked["unfolded"] == {(JAR_1, 1)}
 
 
 @given(

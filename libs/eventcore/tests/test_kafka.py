@@ -25,12 +25,12 @@ from faststream.message import StreamMessage
 
 from credence_cli.embedded.kafka import EmbeddedKafka
 from eventcore.consume import Received
-from eventcore.deliver import Publisher, Undelivered
+from eventcore.deliver import Publisher, Undelivered, own_events
 from eventcore.fold import Gap, Poison
 from eventcore.kafka import KafkaAway, KafkaBus, KafkaSource, TopicsMissing, probe_kafka
 from eventcore.loops import Wake, deliver_forever
 from eventcore.record import Record, WrongEpoch
-from eventcore.store import StoreUnavailable
+from eventcore.store import Append, StoreUnavailable
 
 from .kafka_rig import (
     SOON,
@@ -549,7 +549,7 @@ class _SendsAhead(Publisher):
 
     async def step(self, hints: Sequence[str] = ()) -> int:
         appends = await self._store.pending("unpublished", limit=100)
-        pairs = [pair for append in appends for pair in self._records(append)]
+        pairs = [pair for append in appends for pair in self._pairs(append)]
         answers = await asyncio.gather(*(self._bus.send([record]) for record, _ in pairs))
         failed = False
         for append in appends:
@@ -561,6 +561,9 @@ class _SendsAhead(Publisher):
             await self._bus.renew()
             raise Undelivered("planted")
         return len(appends)
+
+    def _pairs(self, append: Append) -> list[tuple[Record, Append]]:
+        return [(self._record(event), append) for event in own_events(self._deciders, append)]
 
 
 @pytest.mark.parametrize(("kind", "keeps_order"), [(Publisher, True), (_SendsAhead, False)])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from eventcore.decider import Decider, category_of
-from eventcore.event import Recorded, UnknownEventType
+from eventcore.event import Recorded, StoredByNewer
 from eventcore.fold import Folder, Gap
 from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, AppendStore, Mark
@@ -32,19 +32,51 @@ class Bus(Protocol):
 
 
 class Undelivered(Exception):
-    """The broker did not acknowledge; the marks stand and delivery goes on when it does."""
+    """The broker did not acknowledge, or a newer release must deliver; the marks stand until somebody does."""
 
 
 def own_events(deciders: Mapping[str, Decider[Any, Any, Any]], append: Append) -> list[Recorded[Any]]:
-    """An append's events, decoded. Raises UnknownEventType."""
+    """An append's events, decoded. Raises StoredByNewer."""
     decider = deciders.get(category_of(append.stream))
     if decider is None:
-        raise UnknownEventType(f"no decider for {append.stream}")
+        raise StoredByNewer(f"nothing here decides {append.stream}: a newer release stored it")
     traces = {v: step.traceparent for step in append.steps for v in range(step.first, step.last + 1)}
     return [
         Recorded(append.stream, version, decider.codec.decode(stored), append.recorded, traces.get(version, ""))
         for version, stored in enumerate(append.events, start=append.first)
     ]
+
+
+_Readable: TypeAlias = dict[str, list[tuple[Append, list[Recorded[Any]]]]]
+
+
+def _readable(
+    deciders: Mapping[str, Decider[Any, Any, Any]], appends: Sequence[Append]
+) -> tuple[_Readable, dict[str, StoredByNewer]]:
+    """Each stream's appends with their events; and the streams that are left to a newer release, from the first append
+    on that this one cannot read: what comes after it must not overtake it."""
+    readable: _Readable = {}
+    left: dict[str, StoredByNewer] = {}
+    for append in appends:
+        if append.stream in left:
+            continue
+        try:
+            events = own_events(deciders, append)
+        except StoredByNewer as error:
+            left[append.stream] = error
+        else:
+            readable.setdefault(append.stream, []).append((append, events))
+    return readable, left
+
+
+def _events(readable: _Readable) -> dict[str, list[Recorded[Any]]]:
+    return {stream: [event for _, events in found for event in events] for stream, found in readable.items()}
+
+
+def _say_left(left: Mapping[str, StoredByNewer]) -> None:
+    """Raises Undelivered when streams are left to a newer release."""
+    for error in left.values():
+        raise Undelivered(f"{len(left)} streams wait for an instance of the newer release: {error}")
 
 
 class OwnFold:
@@ -59,24 +91,29 @@ class OwnFold:
         self._limit = limit
 
     async def step(self, hints: Sequence[str] = ()) -> int:
-        """Folds the hinted streams' pending appends, or of those that wait; gives how many appends it folded."""
+        """Folds the hinted streams' pending appends, or of those that wait; gives how many appends it folded.
+
+        Raises Undelivered, after folding the rest, when streams are left to a newer release.
+        """
         appends = await _next(self._store, "unfolded", hints, self._limit)
         if not appends:
             return 0
-        records: dict[str, list[Recorded[Any]]] = {}
-        for append in appends:
-            records.setdefault(append.stream, []).extend(own_events(self._deciders, append))
+        readable, left = _readable(self._deciders, appends)
         try:
-            await self._folder.fold(records)
+            await self._folder.fold(_events(readable))
         except Gap:
             # A view that is younger than the stream: it has not seen what was folded before it existed.
-            whole = await self._store.load(list(records))
-            await self._folder.fold(
-                {s: [r for a in found for r in own_events(self._deciders, a)] for s, found in whole.items()}
-            )
-        # Only now: a crash before this line folds again, which is harmless; after it, nothing would.
-        await self._store.clear("unfolded", appends)
-        return len(appends)
+            whole = await self._store.load(list(readable))
+            before, unread = _readable(self._deciders, [append for found in whole.values() for append in found])
+            await self._folder.fold(_events(before))
+            readable = {stream: found for stream, found in readable.items() if stream in left or stream not in unread}
+            left = unread | left
+        folded = [append for found in readable.values() for append, _ in found]
+        if folded:
+            # Only now: a crash before this line folds again, which is harmless; after it, nothing would.
+            await self._store.clear("unfolded", folded)
+        _say_left(left)
+        return len(folded)
 
 
 class Publisher:
@@ -106,13 +143,15 @@ class Publisher:
     async def step(self, hints: Sequence[str] = ()) -> int:
         """Publishes the hinted streams' pending appends, or of those that wait; gives how many appends went out.
 
-        A failed send holds up its own stream only; when all else is out it raises Undelivered: call again later, it
-        reads the store anew.
+        A failed send holds up its own stream only, as does an event of a newer release; when all else is out it raises
+        Undelivered: call again later, it reads the store anew.
         """
         appends = await _next(self._store, "unpublished", hints, self._limit)
-        queues: dict[str, deque[tuple[Record, Append]]] = {}
-        for append in appends:
-            queues.setdefault(append.stream, deque()).extend(self._records(append))
+        readable, left = _readable(self._deciders, appends)
+        queues = {
+            stream: deque((self._record(event), append) for append, events in found for event in events)
+            for stream, found in readable.items()
+        }
         failed: set[str] = set()
         sent = 0
         while queues:
@@ -137,10 +176,8 @@ class Publisher:
         if failed:
             await self._bus.renew()
             raise Undelivered(f"the broker did not acknowledge a record of {len(failed)} streams; they wait")
+        _say_left(left)
         return sent
-
-    def _records(self, append: Append) -> list[tuple[Record, Append]]:
-        return [(self._record(event), append) for event in own_events(self._deciders, append)]
 
     def _record(self, event: Recorded[Any]) -> Record:
         return encode(event, self._public(event), topic=self._topic, source=self._source, epoch=self._store.epoch)

@@ -66,6 +66,13 @@ class UnknownEventType(Exception):
     """A stored or published event whose type this release does not know: a fault, never a skip."""
 
 
+class StoredByNewer(UnknownEventType):
+    """An event in this service's own log that this release cannot read: only a newer release can have stored it.
+
+    Its stream is left to that release's instances: nothing of it is decided, folded or published here by guess.
+    """
+
+
 class Codec:
     """Stored events to and from their classes: writes each class's own type, reads its older ones too.
 
@@ -99,7 +106,7 @@ class Codec:
         try:
             cls, chain = self._readers[stored.type]
         except KeyError:
-            raise UnknownEventType(f"{stored.type} is not known to this release") from None
+            raise StoredByNewer(f"{stored.type} is not known to this release: a newer one stored it") from None
         data = stored.data
         for upcast in chain:
             data = upcast(data)

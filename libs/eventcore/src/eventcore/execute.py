@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from eventcore.decider import Command, Decider, Refusal
-from eventcore.event import Event, StoredEvent
+from eventcore.event import Event, StoredByNewer, StoredEvent
 from eventcore.outcome import Outcome, Status
 from eventcore.store import Append, AppendStore, Insert, Mark, Step, StoreUnavailable
 
@@ -97,7 +97,7 @@ class Executor:
     async def states(self, decider: Decider[S, C, E], streams: Sequence[str]) -> dict[str, tuple[int, S]]:
         """Version and state of each stream, in one read (0 and the initial state where there is none).
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable, StoredByNewer.
         """
         wanted = list(dict.fromkeys(streams))
         appends = await self._store.load(wanted)
@@ -124,7 +124,13 @@ class Executor:
                 break
             round_: list[_Stream[S]] = []
             for name, members in _by_stream(requests, todo).items():
-                stream = _replay(decider, appends.get(name, []))
+                try:
+                    stream = _replay(decider, appends.get(name, []))
+                except StoredByNewer as error:
+                    # Perhaps one of these commands stored it, through an instance of that release: who can read it
+                    # answers the same id.
+                    answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _left(error)) for i in members})
+                    continue
                 self._decide(decider, stream, [(i, requests[i], digests[i]) for i in members], unsure, losses)
                 if stream.new_events:
                     round_.append(stream)
@@ -243,6 +249,10 @@ class Executor:
         canonical = json.dumps(command.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         text = f"{type(command).__name__}:{canonical}".encode()
         return hmac.new(self._digest_key, text, hashlib.sha256).hexdigest()
+
+
+def _left(error: StoredByNewer) -> Refusal:
+    return Refusal("newer-release", f"{error}; send it again with the same id, an instance of that release answers it")
 
 
 def _replay(decider: Decider[S, C, E], appends: Sequence[Append]) -> _Stream[S]:

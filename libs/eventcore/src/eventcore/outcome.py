@@ -18,7 +18,8 @@ class Status(Enum):
     REFUSED = "refused"  # nothing stored; `refusal` says why
     CONFLICT = "conflict"  # this id was stored before with another body
     DROPPED = "dropped"  # decided on a version that is no longer current
-    UNKNOWN = "unknown"  # the store did not answer: send it again with the same id
+    # The store did not answer, or (`refusal`) a newer release's events are in the way: send it again with the same id.
+    UNKNOWN = "unknown"
     ABORTED = "aborted"  # other writers kept winning: send it again
 
 

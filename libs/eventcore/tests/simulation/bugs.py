@@ -58,8 +58,8 @@ async def publish_early(store: Any, appends: Any) -> None:
     service = store.world.of(appends[0].stream)
     work = deliver.Publisher(store, service.deciders, domain.public, service.bus, topic="early", source=service.name)
     for append in appends:
-        for head, _ in work._records(append):
-            await service.bus.send([head])
+        for event in deliver.own_events(service.deciders, append):
+            await service.bus.send([work._record(event)])
 
 
 async def dependants_of(marker: Any, view: Any, known: Any) -> dict[str, list[str]]:
@@ -241,8 +241,8 @@ BUGS: dict[str, Bug] = {
         "`unfolded` is cleared before fold and marks",
         deliver,
         "OwnFold.step",
-        "    try:\n        await self._folder.fold(records)",
-        '    await self._store.clear("unfolded", appends)\n    try:\n        await self._folder.fold(records)',
+        "    try:\n        await self._folder.fold(_events(readable))",
+        '    await self._store.clear("unfolded", appends)\n    try:\n        await self._folder.fold(_events(readable))',
     ),
     # fold
     "no_fold_guard": _bug(

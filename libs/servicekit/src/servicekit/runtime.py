@@ -24,7 +24,7 @@ from eventcore.consume import Consumer
 from eventcore.decider import Decider
 from eventcore.deliver import OwnFold, Publisher
 from eventcore.evaluate import Evaluation, Evaluator, Marker
-from eventcore.event import Recorded, UnknownEventType
+from eventcore.event import Recorded, StoredByNewer, UnknownEventType
 from eventcore.execute import Executor
 from eventcore.fold import Fault, Folder, Gap, View
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
@@ -238,6 +238,11 @@ def _translate(error: Exception) -> RpcFailure | None:
     match error:
         case StoreUnavailable():
             return Unavailable("the database does not answer: send it again with the same id")
+        case StoredByNewer():
+            return Unavailable(
+                f"{error}; send it again with the same id, an instance of that release answers it",
+                reason="newer-release",
+            )
         case _:
             return None
 
