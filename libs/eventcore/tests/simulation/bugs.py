@@ -241,8 +241,8 @@ BUGS: dict[str, Bug] = {
         "`unfolded` is cleared before fold and marks",
         deliver,
         "OwnFold.step",
-        "    try:\n        await self._folder.fold(_events(readable))",
-        '    await self._store.clear("unfolded", appends)\n    try:\n        await self._folder.fold(_events(readable))',
+        "    try:\n        await self._folder",
+        '    await self._store.clear("unfolded", appends)\n    try:\n        await self._folder',
     ),
     # fold
     "no_fold_guard": _bug(
