@@ -15,7 +15,13 @@ from eventcore.event import StoredEvent
 from eventcore.store import (
     Append,
     AppendStore,
+    Discard,
+    Entry,
     Finding,
+    Head,
+    HeldGroup,
+    HeldKind,
+    HeldStore,
     Insert,
     KeyErased,
     KeyStore,
@@ -42,6 +48,7 @@ class Stores:
     targets: TargetStore
     keys: KeyStore
     operations: OperationLog
+    held: HeldStore
 
 
 def append(stream: str, first: int = 1, count: int = 1, *, by: str = "someone") -> Append:
@@ -73,6 +80,16 @@ def check_dense(appends: Sequence[Append], acknowledged: Mapping[str, int]) -> N
 
 def view_body(cohort: str | None, *tags: str, **more: Any) -> dict[str, Any]:
     return {"cohort": cohort, "tags": list(tags), "place": {"status": "held", "kind": None}, **more}
+
+
+def entry(stream: str, version: int, *, consumer: str = "facts", epoch: str = "e1", **more: Any) -> Entry:
+    headers = (("ce_type", b"sample"), ("twice", b"\xff\x00"), ("twice", None))
+    whole = Entry(consumer, epoch, stream, version, "jars.v1", 3, 40 + version, b"key", headers, b"\x00value\xff", NOON)
+    return replace(whole, **more)
+
+
+def head(stream: str, version: int = 3, *, consumer: str = "facts", kind: HeldKind = "poison", **more: Any) -> Head:
+    return replace(Head(consumer, stream, "e1", kind, version, "jars cannot fold it: TypeError", NOON, NOON), **more)
 
 
 class StoreContract:
@@ -449,3 +466,133 @@ class StoreContract:
             pages.append([o.subject for o in found])
             before = found[-1].id
         assert pages == [[f"stream-{n}" for n in page] for page in ([6, 5, 4], [3, 2, 1], [0])]
+
+    # What is held
+
+    async def test_what_is_held_comes_back_whole_and_in_order_of_versions(self, stores: Stores) -> None:
+        kept = [entry("tally-a", v) for v in (3, 10, 11)]
+        bare = entry("tally-b", 1, key=None, headers=(), value=None)
+        await stores.held.keep(
+            [*kept[::-1], bare, entry("tally-a", 3, epoch="e2"), entry("tally-a", 3, consumer="own")]
+        )
+        assert await stores.held.entries("facts", "e1", "tally-a", limit=10) == kept
+        assert await stores.held.entries("facts", "e1", "tally-a", after=3, limit=1) == kept[1:2]
+        assert await stores.held.entries("facts", "e1", "tally-b", limit=10) == [bare]
+        assert await stores.held.entries("facts", "e1", "tally-c", limit=10) == []
+
+    async def test_what_is_held_twice_is_there_once_as_it_came_last(self, stores: Stores) -> None:
+        again = entry("tally-a", 3, offset=99, value=b"mended")
+        await stores.held.keep([entry("tally-a", 3)])
+        await stores.held.keep([again])
+        assert await stores.held.entries("facts", "e1", "tally-a", limit=10) == [again]
+
+    async def test_a_held_record_may_be_as_large_as_an_event(self, stores: Stores) -> None:
+        large = entry("tally-a", 3, value=b"\xff" * 1024 * 1024)
+        await stores.held.keep([large])
+        assert await stores.held.entries("facts", "e1", "tally-a", limit=10) == [large]
+
+    async def test_dropped_entries_are_gone_and_dropping_again_is_harmless(self, stores: Stores) -> None:
+        kept = [entry("tally-a", v) for v in range(1, 131)]
+        await stores.held.keep(kept)
+        for _ in range(2):
+            await stores.held.drop(kept[:-1])
+        await stores.held.drop([])
+        assert await stores.held.entries("facts", "e1", "tally-a", limit=10) == kept[-1:]
+
+    async def test_a_head_is_created_once_and_parking_again_only_raises_it(self, stores: Stores) -> None:
+        later = NOON + timedelta(minutes=1)
+        await stores.held.park([head("tally-a"), head("tally-b")])
+        await stores.held.park([head("tally-a", 4, kind="gap", error="another", first=later, last=later)])
+        found = await stores.held.heads("facts", ["tally-a", "tally-b", "tally-none"])
+        assert found == {"tally-a": head("tally-a", last=later, attempts=2, revision=2), "tally-b": head("tally-b")}
+        assert await stores.held.heads("own", ["tally-a"]) == {}
+        assert await stores.held.heads("facts", []) == {}
+
+    async def test_no_parking_is_lost_in_a_race(self, stores: Stores) -> None:
+        names = [f"tally-{n}" for n in range(20)]
+        await asyncio.gather(*(stores.held.park([head(s) for s in names]) for _ in range(20)))
+        found = await stores.held.heads("facts", names)
+        assert {s: h.revision for s, h in found.items()} == dict.fromkeys(names, 20)
+
+    async def test_a_head_is_removed_only_at_the_revision_that_was_read(self, stores: Stores) -> None:
+        await stores.held.park([head("tally-a")])
+        await stores.held.park([head("tally-a")])
+        assert not await stores.held.remove(head("tally-a"))
+        assert await stores.held.remove(head("tally-a", revision=2))
+        assert not await stores.held.remove(head("tally-a", revision=2))
+        assert await stores.held.heads("facts", ["tally-a"]) == {}
+
+    async def test_one_of_twenty_racing_removals_wins(self, stores: Stores) -> None:
+        await stores.held.park([head("tally-a")])
+        answers = await asyncio.gather(*(stores.held.remove(head("tally-a")) for _ in range(20)))
+        assert sorted(answers) == [False] * 19 + [True]
+
+    async def test_a_head_moves_only_at_the_revision_that_was_read_and_never_comes_back(self, stores: Stores) -> None:
+        later = NOON + timedelta(minutes=1)
+        await stores.held.park([head("tally-a")])
+        moved = head("tally-a", 7, kind="gap", error="waits", last=later, attempts=5)
+        assert await stores.held.move(moved)
+        assert not await stores.held.move(head("tally-a", 9))
+        assert (await stores.held.heads("facts", ["tally-a"]))["tally-a"] == replace(moved, revision=2)
+        assert await stores.held.remove(head("tally-a", revision=2))
+        assert not await stores.held.move(replace(moved, revision=2))
+        assert await stores.held.heads("facts", ["tally-a"]) == {}
+
+    async def test_entries_without_a_head_are_found(self, stores: Stores) -> None:
+        await stores.held.keep([entry(f"tally-{s}", v) for s in "abc" for v in (4, 3)])
+        await stores.held.keep([entry("tally-d", 1, consumer="own")])
+        await stores.held.park([head("tally-b")])
+        assert await stores.held.orphans("facts", limit=10) == [entry("tally-a", 3), entry("tally-c", 3)]
+        assert await stores.held.orphans("facts", limit=1) == [entry("tally-a", 3)]
+        assert await stores.held.orphans("none", limit=1) == []
+
+    async def test_an_epoch_is_forgotten_whole_and_no_other(self, stores: Stores) -> None:
+        await stores.held.keep(
+            [entry("tally-a", 3), entry("tally-b", 3, epoch="e2"), entry("tally-c", 3, consumer="own")]
+        )
+        await stores.held.park([head("tally-a"), head("tally-b", epoch="e2"), head("tally-c", consumer="own")])
+        await stores.held.forget("facts", "e1")
+        assert [h.stream for h in await stores.held.find(limit=10)] == ["tally-b", "tally-c"]
+        assert await stores.held.entries("facts", "e1", "tally-a", limit=10) == []
+        assert await stores.held.entries("facts", "e2", "tally-b", limit=10) == [entry("tally-b", 3, epoch="e2")]
+
+    async def test_heads_are_listed_in_pages_and_by_what_they_share(self, stores: Stores) -> None:
+        many = [head(f"tally-{s}", consumer=c) for c in ("facts", "own") for s in "abc"]
+        many[1] = replace(many[1], kind="gap", error="waits")
+        await stores.held.park(many[::-1])
+        assert await stores.held.find(limit=10) == many
+        for consumer, wanted in (("", many), ("facts", many[:3]), ("own", many[3:])):
+            found: list[Head] = []
+            after = ("", "")
+            while page := await stores.held.find(consumer=consumer, after=after, limit=2):
+                found += page
+                after = (page[-1].consumer, page[-1].stream)
+            assert found == wanted
+        assert await stores.held.find(kind="gap", limit=10) == many[1:2]
+        assert await stores.held.find(error="waits", limit=10) == many[1:2]
+        assert await stores.held.find(consumer="own", error="waits", limit=10) == []
+
+    async def test_held_streams_are_counted_grouped_and_dated(self, stores: Stores) -> None:
+        early = NOON - timedelta(hours=1)
+        await stores.held.park([head("tally-a"), head("tally-b", first=early), head("tally-c", error="another")])
+        await stores.held.park([head("tally-a", consumer="own", kind="gap", error="waits")])
+        assert await stores.held.held("facts") == (3, early)
+        assert await stores.held.held("none") == (0, None)
+        common = head("tally-a").error
+        groups = await stores.held.groups()
+        assert groups[0] == HeldGroup("facts", "poison", common, 2, early)
+        assert sorted(g.error for g in groups[1:]) == ["another", "waits"]
+
+    async def test_what_was_tried_longest_ago_is_tried_first(self, stores: Stores) -> None:
+        times = {"a": 5, "b": 1, "c": 3}
+        heads = [head(f"tally-{s}", kind="gap", last=NOON + timedelta(minutes=m)) for s, m in times.items()]
+        await stores.held.park([*heads, head("tally-d"), head("tally-e", consumer="own", kind="gap")])
+        assert [h.stream for h in await stores.held.stalest("facts", "gap", limit=2)] == ["tally-b", "tally-c"]
+
+    async def test_the_first_decision_to_discard_a_version_stands(self, stores: Stores) -> None:
+        first = Discard("e1", "tally-a", 3, "a test record", "operator-01", NOON)
+        other = replace(first, version=12)
+        await stores.held.discard([other, first, replace(first, epoch="e2")])
+        await stores.held.discard([replace(first, reason="another")])
+        assert await stores.held.discards("e1", "tally-a") == [first, other]
+        assert await stores.held.discards("e1", "tally-b") == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.store import Append, Insert
 
 from .store_contract import WRITERS, StoreContract, Stores, append, check_dense
@@ -27,6 +27,7 @@ class TestMemoryStores(StoreContract):
             MemoryTargets(switch=give_way),
             MemoryKeys(switch=give_way),
             MemoryOperations(switch=give_way),
+            MemoryHeld(switch=give_way),
         )
 
 

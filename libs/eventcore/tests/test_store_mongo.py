@@ -27,7 +27,7 @@ from eventcore.outcome import Status
 from eventcore.store import Append, Insert, StoreUnavailable, Write
 
 from .mongo_server import MongoServer
-from .store_contract import NOON, WRITERS, StoreContract, Stores, append, check_dense
+from .store_contract import NOON, WRITERS, StoreContract, Stores, append, check_dense, entry, head
 from .store_writer import DIGEST_KEY, TALLY, Count, write_all
 
 pytestmark = pytest.mark.servers
@@ -65,7 +65,7 @@ async def mongo(mongo_uri: str, database: str) -> AsyncIterator[MongoStores]:
 class TestMongoStores(StoreContract):
     @pytest.fixture
     def stores(self, mongo: MongoStores) -> Stores:
-        return Stores(mongo.appends, mongo.views, mongo.targets, mongo.keys, mongo.operations)
+        return Stores(mongo.appends, mongo.views, mongo.targets, mongo.keys, mongo.operations, mongo.held)
 
 
 async def test_fifty_writers_in_five_processes_leave_dense_versions_and_lose_nothing(
@@ -184,6 +184,13 @@ async def answered_as_away(stores: MongoStores) -> None:
         stores.keys.destroy_key("p2", NOON),
         stores.operations.record("redrive", "all", "operator", "again", NOON),
         stores.operations.list(limit=1),
+        stores.held.keep([entry("tally-a", 1)]),
+        stores.held.park([head("tally-a")]),
+        stores.held.heads("facts", ["tally-a"]),
+        stores.held.remove(head("tally-a")),
+        stores.held.move(head("tally-a")),
+        stores.held.held("facts"),
+        stores.held.orphans("facts", limit=1),
         stores.ping(),
         return_exceptions=True,
     )

@@ -6,15 +6,21 @@ run, crashes this one, or raises StoreUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from eventcore.store import (
     ABSENT,
     Append,
+    Discard,
+    Entry,
     Finding,
+    Head,
+    HeldGroup,
+    HeldKind,
     Insert,
     KeyErased,
     Mark,
@@ -224,3 +230,152 @@ class MemoryOperations:
         await self.switch("list operations")
         ids = [i for i in sorted(self.kept, reverse=True) if not before or i < before]
         return [self.kept[i] for i in ids[:limit]]
+
+
+EntryKey = tuple[str, str, str, int]
+
+
+def key_of(entry: Entry) -> EntryKey:
+    return (entry.consumer, entry.epoch, entry.stream, entry.version)
+
+
+def grouped(heads: Iterable[Head]) -> list[HeldGroup]:
+    """See HeldStore.groups."""
+
+    def kind(head: Head) -> tuple[str, HeldKind, str]:
+        return (head.consumer, head.kind, head.error)
+
+    groups = []
+    for (consumer, of, error), found in groupby(sorted(heads, key=kind), kind):
+        firsts = [head.first for head in found]
+        groups.append(HeldGroup(consumer, of, error, len(firsts), min(firsts)))
+    return sorted(groups, key=lambda group: -group.streams)
+
+
+@dataclass
+class MemoryHeld:
+    switch: Switch = no_switch
+    kept: dict[EntryKey, Entry] = field(default_factory=dict)
+    standing: dict[tuple[str, str], Head] = field(default_factory=dict)
+    discarded: dict[tuple[str, str, int], Discard] = field(default_factory=dict)
+
+    async def keep(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            await self.switch("keep entry")
+            self.store(entry)
+
+    def store(self, entry: Entry) -> None:
+        """The atomic part of a keep."""
+        self.kept[key_of(entry)] = entry
+
+    async def park(self, heads: Sequence[Head]) -> None:
+        for head in heads:
+            await self.switch("park head")
+            self.lift(head)
+
+    def lift(self, head: Head) -> None:
+        """The atomic part of a park."""
+        found = self.standing.get((head.consumer, head.stream))
+        if found is not None:
+            head = replace(found, revision=found.revision + 1, attempts=found.attempts + 1, last=head.last)
+        self.standing[head.consumer, head.stream] = head
+
+    async def heads(self, consumer: str, streams: Sequence[str]) -> dict[str, Head]:
+        await self.switch("load heads")
+        return {s: self.standing[consumer, s] for s in streams if (consumer, s) in self.standing}
+
+    async def entries(self, consumer: str, epoch: str, stream: str, *, after: int = 0, limit: int) -> list[Entry]:
+        await self.switch("load entries")
+        return self._behind((consumer, epoch, stream), after)[:limit]
+
+    def _behind(self, where: tuple[str, str, str], after: int) -> list[Entry]:
+        return [self.kept[key] for key in sorted(self.kept) if key[:3] == where and key[3] > after]
+
+    async def drop(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            await self.switch("drop entry")
+            self.lose(entry)
+
+    def lose(self, entry: Entry) -> None:
+        """The atomic part of a drop."""
+        self.kept.pop(key_of(entry), None)
+
+    async def move(self, head: Head) -> bool:
+        await self.switch("move head")
+        return self.relocate(head)
+
+    def relocate(self, head: Head) -> bool:
+        """The atomic part of a move."""
+        found = self.standing.get((head.consumer, head.stream))
+        if found is None or found.revision != head.revision:
+            return False
+        self.standing[head.consumer, head.stream] = replace(head, revision=head.revision + 1)
+        return True
+
+    async def remove(self, head: Head) -> bool:
+        await self.switch("remove head")
+        return self.take_away(head)
+
+    def take_away(self, head: Head) -> bool:
+        """The atomic part of a remove."""
+        found = self.standing.get((head.consumer, head.stream))
+        if found is None or found.revision != head.revision:
+            return False
+        del self.standing[head.consumer, head.stream]
+        return True
+
+    async def orphans(self, consumer: str, *, limit: int) -> list[Entry]:
+        await self.switch("find orphans")
+        first: dict[str, Entry] = {}
+        for (of, _, stream, _), entry in sorted(self.kept.items()):
+            if of == consumer and (consumer, stream) not in self.standing:
+                first.setdefault(stream, entry)
+        return list(first.values())[:limit]
+
+    async def forget(self, consumer: str, epoch: str) -> None:
+        await self.switch("forget epoch")
+        self.standing = {k: h for k, h in self.standing.items() if (h.consumer, h.epoch) != (consumer, epoch)}
+        self.kept = {k: e for k, e in self.kept.items() if (e.consumer, e.epoch) != (consumer, epoch)}
+
+    async def find(
+        self,
+        *,
+        consumer: str = "",
+        kind: HeldKind | None = None,
+        error: str = "",
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> list[Head]:
+        await self.switch("find heads")
+        found = [
+            head
+            for key, head in sorted(self.standing.items())
+            if key > after
+            and consumer in ("", head.consumer)
+            and kind in (None, head.kind)
+            and error in ("", head.error)
+        ]
+        return found[:limit]
+
+    async def stalest(self, consumer: str, kind: HeldKind, *, limit: int) -> list[Head]:
+        await self.switch("find heads")
+        mine = [h for h in self.standing.values() if (h.consumer, h.kind) == (consumer, kind)]
+        return sorted(mine, key=lambda head: head.last)[:limit]
+
+    async def groups(self) -> list[HeldGroup]:
+        await self.switch("find heads")
+        return grouped(self.standing.values())
+
+    async def held(self, consumer: str) -> tuple[int, datetime | None]:
+        await self.switch("count heads")
+        firsts = [head.first for head in self.standing.values() if head.consumer == consumer]
+        return len(firsts), min(firsts, default=None)
+
+    async def discard(self, discards: Sequence[Discard]) -> None:
+        for one in discards:
+            await self.switch("discard")
+            self.discarded.setdefault((one.epoch, one.stream, one.version), one)
+
+    async def discards(self, epoch: str, stream: str) -> list[Discard]:
+        await self.switch("load discards")
+        return [d for key, d in sorted(self.discarded.items()) if key[:2] == (epoch, stream)]

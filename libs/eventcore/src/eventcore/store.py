@@ -240,3 +240,142 @@ class OperationLog(Protocol):
     async def list(self, *, before: str = "", limit: int) -> list[Operation]:
         """The newest first, of those older than the operation with the id `before` (empty: all), at most `limit`."""
         ...
+
+
+# ---- what is held
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A held record, whole, as it came: its own bytes, key and headers, and where it stood.
+
+    Own events that cannot be folded are held alike: topic `appends`, the stored event's JSON as the value.
+    """
+
+    consumer: str
+    epoch: str
+    stream: str
+    version: int
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    value: bytes | None
+    at: datetime  # when it was held
+
+
+HeldKind = Literal["poison", "gap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Says that a stream is held by a consumer, and where it is stuck; one for each (consumer, stream).
+
+    `version` is the next one its views need: it cannot be folded (poison) or has not come (gap). `error` names it in
+    terms of the code and never quotes the record, so that errors can be counted, grouped and shown. `revision` is the
+    lock: whatever is held or changed raises it, and a head is removed only at the revision at which nothing was left
+    behind it.
+    """
+
+    consumer: str
+    stream: str
+    epoch: str
+    kind: HeldKind
+    version: int
+    error: str
+    first: datetime
+    last: datetime
+    attempts: int = 1
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A version that somebody decided to go on without: wherever it is a fault, it is folded as a bare marker."""
+
+    epoch: str
+    stream: str
+    version: int
+    reason: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """The held streams of one consumer that share an error."""
+
+    consumer: str
+    kind: HeldKind
+    error: str
+    streams: int
+    oldest: datetime
+
+
+class HeldStore(Protocol):
+    """Records that wait until their stream can be folded again. All raise StoreUnavailable."""
+
+    async def keep(self, entries: Sequence[Entry]) -> None:
+        """Stores them under (consumer, epoch, stream, version); what is stored there already is replaced."""
+        ...
+
+    async def park(self, heads: Sequence[Head]) -> None:
+        """Creates these heads; of one that is there, only revision, attempts and `last` are raised."""
+        ...
+
+    async def heads(self, consumer: str, streams: Sequence[str]) -> dict[str, Head]:
+        """The heads of these streams, from the primary. Cheap while the consumer holds nothing."""
+        ...
+
+    async def entries(self, consumer: str, epoch: str, stream: str, *, after: int = 0, limit: int) -> list[Entry]:
+        """A stream's entries beyond version `after`, in order of version."""
+        ...
+
+    async def drop(self, entries: Sequence[Entry]) -> None: ...
+
+    async def move(self, head: Head) -> bool:
+        """Writes the head's new place, and raises its revision, if its revision is still `head.revision`."""
+        ...
+
+    async def remove(self, head: Head) -> bool:
+        """Removes the head if its revision is still `head.revision`."""
+        ...
+
+    async def orphans(self, consumer: str, *, limit: int) -> list[Entry]:
+        """The first entry of each stream that has entries and no head: a process died while it held them."""
+        ...
+
+    async def forget(self, consumer: str, epoch: str) -> None:
+        """Drops all that is held of an epoch: for views that are folded anew from another history."""
+        ...
+
+    async def find(
+        self,
+        *,
+        consumer: str = "",
+        kind: HeldKind | None = None,
+        error: str = "",
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> list[Head]:
+        """Heads in order of (consumer, stream), beyond `after`; empty means any."""
+        ...
+
+    async def stalest(self, consumer: str, kind: HeldKind, *, limit: int) -> list[Head]:
+        """The heads that were tried longest ago, those first."""
+        ...
+
+    async def groups(self) -> list[HeldGroup]:
+        """All that is held, grouped by error, the largest group first."""
+        ...
+
+    async def held(self, consumer: str) -> tuple[int, datetime | None]:
+        """How many streams a consumer holds, and since when the oldest."""
+        ...
+
+    async def discard(self, discards: Sequence[Discard]) -> None:
+        """Remembers them for ever; the first decision about a version stands."""
+        ...
+
+    async def discards(self, epoch: str, stream: str) -> list[Discard]: ...

@@ -1,6 +1,6 @@
-"""The stores in MongoDB. The only module that knows the driver: nothing of it, not even an error, leaves here.
+"""The stores in MongoDB. The only package that knows the driver: nothing of it, not even an error, leaves here.
 
-Motor is past its vendor's end of general support; PyMongo's async client replaces it, and then only this file changes.
+Motor is past its vendor's end of general support; PyMongo's async client replaces it, and then only it changes.
 
 Reads come from the primary with read concern majority, writes wait for a majority and its journal. Both are written
 in code, since a connection string that forgot them would publish what a failover then rolls back. What belongs to
@@ -16,6 +16,7 @@ from typing import Any
 
 from eventcore.fold import View
 from eventcore.mongo.appends import MongoAppends
+from eventcore.mongo.held import MongoHeld
 from eventcore.mongo.keys import MongoKeys
 from eventcore.mongo.link import Bounds, Link
 from eventcore.mongo.operations import MongoOperations
@@ -25,6 +26,7 @@ from eventcore.mongo.views import MongoViews
 __all__ = [
     "Bounds",
     "MongoAppends",
+    "MongoHeld",
     "MongoKeys",
     "MongoOperations",
     "MongoStores",
@@ -44,6 +46,7 @@ class MongoStores:
         self.targets = MongoTargets(self._link)
         self.keys = MongoKeys(self._link)
         self.operations = MongoOperations(self._link)
+        self.held = MongoHeld(self._link)
 
     async def prepare(self, views: Sequence[View[Any]] = (), evaluations: Sequence[str] = ()) -> None:
         """Creates what is missing: indexes, and the epoch. Raises StoreUnavailable: call again."""
@@ -51,6 +54,7 @@ class MongoStores:
         await self.operations.prepare()
         await self.views.ensure_indexes(views)
         await self.targets.ensure_indexes(evaluations)
+        await self.held.ensure_indexes()
 
     async def ping(self) -> None:
         """Returns when the server answers. Raises StoreUnavailable, at the latest after `ping_seconds`."""

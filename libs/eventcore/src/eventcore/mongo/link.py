@@ -12,7 +12,7 @@ from datetime import UTC
 from typing import Any
 
 from bson.codec_options import CodecOptions
-from pymongo import IndexModel, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
+from pymongo import DeleteMany, IndexModel, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -33,6 +33,7 @@ BULK_MAX = 500  # operations in one bulk write, so that one answer stays well wi
 READ_BATCH = 1000  # documents in one answer of a cursor
 ATTEMPTS = 10  # at what only a race can refuse
 DUPLICATE_KEY = 11000
+Operation = ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Bounds:
 
 
 class Link:
-    """One database: every read and write of the four stores goes through here, and every error is made ours."""
+    """One database: every read and write of the stores goes through here, and every error is made ours."""
 
     def __init__(self, uri: str, database: str, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -126,7 +127,7 @@ class Link:
         )
         return [document for part in found for document in part]
 
-    async def write(self, collection: str, operations: Sequence[ReplaceOne[Any] | UpdateOne | UpdateMany]) -> set[int]:
+    async def write(self, collection: str, operations: Sequence[Operation]) -> set[int]:
         """Unordered; gives the positions refused as duplicates. Raises StoreUnavailable for any other refusal."""
         refused: set[int] = set()
         for start, part in zip(range(0, len(operations), BULK_MAX), parts(operations, BULK_MAX), strict=True):
