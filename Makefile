@@ -8,6 +8,7 @@ WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 TYPED := libs services cli tests scripts bench conftest.py
+RELEASED := proto/released.binpb
 PACKAGES := proto libs/eventcore libs/servicekit libs/catalogue services/enrolment services/accreditation services/mentoring cli
 
 ##@ First steps
@@ -42,7 +43,9 @@ check: setup ## the static half of `make test`, a minute or so
 	@$(BIN)/mypy $(TYPED)
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/buf lint
+	@$(BIN)/buf breaking --against $(RELEASED) || { echo "the contract breaks clients and events of the last release: give back what it had, and add beside it" >&2; exit 1; }
 	@$(BIN)/python scripts/generate_protos.py --check
+	@$(BIN)/python scripts/goldens.py --check
 	@$(BIN)/credence catalogue check
 
 test-import: setup ## the whole of OULAD imported and compared, with every difference explained
@@ -51,6 +54,10 @@ test-import: setup ## the whole of OULAD imported and compared, with every diffe
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix .
+
+goldens: setup ## write the golden files that are missing (none is ever changed); look at them and commit them
+	@CREDENCE_GOLDENS=add $(BIN)/pytest -q services/*/tests/domain/test_stored_events.py services/*/tests/application/test_public_events.py
+	@$(BIN)/python scripts/goldens.py --add
 
 ##@ Figures
 bench: setup ## what it costs beside the bare libraries (BENCH="appends --quick"; BENCH=report runs all)
@@ -61,10 +68,14 @@ proto: setup ## generate the contracts package from proto/**/*.proto
 	@$(BIN)/buf lint
 	@$(BIN)/python scripts/generate_protos.py
 
+proto-release: setup ## keep today's contract as the released one, which later ones may not break (part of a release)
+	@$(BIN)/buf breaking --against $(RELEASED)
+	@$(BIN)/buf build --exclude-source-info -o $(RELEASED)
+
 LOCAL := $(foreach p,proto eventcore servicekit catalogue enrolment accreditation mentoring cli,--no-emit-package credence-$(p)) --no-emit-package credence
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --no-header $(LOCAL)
 lock: setup ## resolve every dependency again, with hashes, naming no registry
 	$(LOCK) $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
 	$(LOCK) -c requirements.lock requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
-.PHONY: help setup demo test check test-import format bench proto lock
+.PHONY: help setup demo test check test-import format goldens bench proto proto-release lock

@@ -46,6 +46,34 @@ def test_buf_finds_what_is_planted(tmp_path: Path) -> None:
     assert "planted" in buf_lint(tmp_path).stdout
 
 
+def breaking(root: Path) -> subprocess.CompletedProcess[str]:
+    against = ["--against", str(ROOT / "proto/released.binpb")]
+    return subprocess.run([str(BUF), "breaking", *against], cwd=root, capture_output=True, text=True)
+
+
+def test_nothing_of_the_released_contract_is_broken() -> None:
+    compared = breaking(ROOT)
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "planted"),
+    [
+        pytest.param("string placed_on = 1;", "string placed_on = 2;", id="a field renumbered"),
+        pytest.param("string placed_on = 1;", "int64 placed_on = 1;", id="a field of another type"),
+        pytest.param("string placed_on = 1;", "", id="a field removed"),
+        pytest.param("message EnrolmentPlaced {", "message EnrolmentSeated {", id="an event renamed"),
+    ],
+)
+def test_a_planted_break_of_the_contract_is_found(tmp_path: Path, there: str, planted: str) -> None:
+    shutil.copy(ROOT / "buf.yaml", tmp_path)
+    shutil.copytree(ROOT / "proto", tmp_path / "proto", ignore=shutil.ignore_patterns("*.py", "*.pyi"))
+    events = tmp_path / "proto/credence/enrolment/v1/events.proto"
+    assert there in events.read_text()
+    events.write_text(events.read_text().replace(there, planted))
+    assert breaking(tmp_path).returncode == 100, "buf's code for findings"
+
+
 def test_what_is_generated_is_fresh() -> None:
     command = [sys.executable, str(ROOT / "scripts/generate_protos.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True)

@@ -1,17 +1,13 @@
-"""Domain tests as sentences: `given(decider, *events).when(command).then(*events)` or `.then_refused(code)`; and the
-golden files of stored events, which are read for decades: added once, never edited."""
+"""Domain tests as sentences: `given(decider, *events).when(command).then(*events)` or `.then_refused(code)`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from eventcore.decider import Command, Decider, Refusal
-from eventcore.event import Codec, Event, StoredEvent
+from eventcore.event import Event
 
 S = TypeVar("S")
 C = TypeVar("C", bound=Command)
@@ -56,48 +52,3 @@ class When:
         assert self.decision.code == code
         assert {name for name, _ in self.decision.fields} >= set(fields)
         return self.decision
-
-
-def check_golden(
-    folder: Path, deciders: Sequence[Decider[Any, Any, Any]], event: Event, *, stored_type: str = ""
-) -> None:
-    """Asserts that `event` is stored and read as `<stored type>.json` in `folder` says.
-
-    A missing file is written, and the check fails, for you to look at and commit; a changed shape needs a new version.
-    With an older `stored_type`: that the file of it is read as `event` today, and that nothing writes it any more.
-    """
-    codec = Codec([each for decider in deciders for each in decider.events])
-    golden = folder / f"{stored_type or event.stored_type}.json"
-    if stored_type:
-        _check_older(golden, codec, event, stored_type)
-        return
-    stored = json.loads(json.dumps(codec.encode(event).data))
-    if not golden.exists():
-        folder.mkdir(exist_ok=True)
-        golden.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
-        raise AssertionError(f"{golden.name} was missing and is written now: look at it and commit it")
-    data = json.loads(golden.read_text())
-    assert codec.decode(StoredEvent(event.stored_type, data)) == event
-    assert stored == data
-
-
-def _check_older(golden: Path, codec: Codec, event: Event, stored_type: str) -> None:
-    assert stored_type != codec.encode(event).type
-    data = json.loads(golden.read_text())
-    assert codec.decode(StoredEvent(stored_type, data)) == event
-    assert data == json.loads(golden.read_text()), "an upcast changed its argument"
-
-
-def check_golden_complete(
-    folder: Path,
-    deciders: Sequence[Decider[Any, Any, Any]],
-    samples: Sequence[Event],
-    older: Mapping[str, Event] | None = None,
-) -> None:
-    """Asserts that every stored type, those of `older` releases included, has its sample and its file, and every file
-    its type."""
-    codec = Codec([event for decider in deciders for event in decider.events])
-    types = {event.stored_type for decider in deciders for event in decider.events}
-    assert {path.stem for path in folder.glob("*.json")} == set(codec.reads)
-    assert {event.stored_type for event in samples} == types
-    assert set(older or ()) == set(codec.reads) - types

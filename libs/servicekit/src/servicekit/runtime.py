@@ -98,7 +98,10 @@ def published(public: Callable[[Recorded[Any]], Message | None]) -> Callable[[Re
 
     def to_wire(event: Recorded[Any]) -> PublicEvent | None:
         message = public(event)
-        return None if message is None else PublicEvent(message.DESCRIPTOR.full_name, message.SerializeToString())
+        if message is None:
+            return None
+        # An event told twice (a second deliverer, a republication) is the same bytes: maps keep one order.
+        return PublicEvent(message.DESCRIPTOR.full_name, message.SerializeToString(deterministic=True))
 
     return to_wire
 
