@@ -17,8 +17,8 @@ WITHOUT = {
     ("accreditation/views/standings.py", "current"): "its callers give it targets that they found with the scope",
     ("enrolment/application/cohorts.py", "cohorts_of"): "what rows are decided on; each row is checked by its caller",
     ("enrolment/application/cohorts.py", "programmes_of"): "programmes are public to every role",
-    ("enrolment/application/enrolments.py", "reference_key"): "a keyed hash of what the caller wrote; reads nothing",
-    ("enrolment/views/enrolments.py", "open_reference"): "opens a value of a document found with the scope",
+    ("enrolment/views/enrolments.py", "by_reference"): "whom a provider's words name; the provider was checked",
+    ("enrolment/views/enrolments.py", "open_references"): "opens values of documents found with the scope",
     ("enrolment/views/registers.py", "references_of"): "opens one provider's words; the provider was checked",
 }
 

@@ -8,8 +8,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 # An id, a civil date, a time of day, a code of a closed list.
 _CLOSED = re.compile(r"(.+_)?(id|ids|on|code)|unit_kind|start|command_id")
-# The words of an organisation, from its catalogue or timetable. Nothing in them is about a person.
+# The words of an organisation, from its catalogue. Nothing in them is about a person.
 _CATALOGUE = "credence.common.v1."
+# Of a session as admissions schedule it. Its public events leave them empty (enrolment's tests hold it to that).
 _TIMETABLE = {"credence.enrolment.v1.Session.title", "credence.enrolment.v1.Session.place"}
 # Attributes of a unit: name and value are of the catalogue's closed list.
 _CLOSED_MAPS = {"credence.enrolment.v1.UnscheduledUnit.attributes"}

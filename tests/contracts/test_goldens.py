@@ -127,3 +127,16 @@ def test_a_message_without_a_sample_and_a_file_without_one_are_found(copied: Pub
     assert f"{MENTOR}.1.json: no sample" in without.faults()
     empty = telling(copied)
     assert "MentorRegistered: no sample sets credence.mentoring.v1.MentorRegistered.person_id" in empty.faults()
+
+
+def test_a_field_that_was_withdrawn_is_told_no_more_and_what_was_told_is_still_read(
+    copied: PublicGoldens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDING, "add")
+    person = "credence.mentoring.v1.MentorRegistered.person_id"
+    withdrawn = replace(telling(copied), withdrawn=frozenset({person}))
+    withdrawn.check_told(MENTOR, withdrawn.messages()[MENTOR])
+    assert json.loads((copied.folder / f"{MENTOR}.2.json").read_text())["fields"] == {}
+    withdrawn.check_read(copied.folder / f"{MENTOR}.1.json")
+    assert withdrawn.faults() == []
+    assert f"MentorRegistered: {person} is told" in replace(copied, withdrawn=frozenset({person})).faults()

@@ -193,6 +193,12 @@ CASES: dict[str, Sequence[Case]] = {
             rows=[people_pb2.NamePerson(person_id=a.names.person, name="Sample Learner 01")]
         )
     ],
+    "ErasePeople": [
+        # Somebody of their own: the realm's person is needed in one piece.
+        lambda a: people_pb2.ErasePeopleRequest(
+            rows=[people_pb2.ErasePerson(person_id=f"gone-{a.names.person}", reason_code="person-asked")]
+        )
+    ],
     "GetPerson": [
         lambda a: people_pb2.GetPersonRequest(person_id=a.names.mentor if a.role == "mentor" else a.names.person)
     ],

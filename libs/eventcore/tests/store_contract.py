@@ -29,6 +29,7 @@ from eventcore.store import (
     OperationLog,
     Step,
     TargetStore,
+    Tombstone,
     Versioned,
     ViewStore,
     Write,
@@ -412,36 +413,43 @@ class StoreContract:
     # Keys
 
     async def test_a_person_without_a_key_has_none(self, stores: Stores) -> None:
-        assert await stores.keys.key("p1") is None
+        assert await stores.keys.read(["p1"]) == {}
 
     async def test_twenty_racing_creators_get_one_key(self, stores: Stores) -> None:
         given = await asyncio.gather(*(stores.keys.create_key("p1", bytes([n]) * 60) for n in range(20)))
         assert len(set(given)) == 1
-        assert await stores.keys.key("p1") == given[0]
+        assert await stores.keys.read(["p1"]) == {"p1": given[0]}
         assert await stores.keys.create_key("p1", b"later") == given[0]
+
+    async def test_many_keys_are_read_at_once(self, stores: Stores) -> None:
+        people = [f"p{n:03d}" for n in range(120)]
+        for person in people:
+            await stores.keys.create_key(person, person.encode())
+        assert await stores.keys.read([*people, "nobody"]) == {p: p.encode() for p in people}
 
     async def test_a_tombstone_is_for_ever(self, stores: Stores) -> None:
         await stores.keys.create_key("p1", b"key")
-        for person in ("p1", "p2"):  # p2 never had a key
-            await stores.keys.destroy_key(person, NOON)
-            await stores.keys.destroy_key(person, NOON + timedelta(days=1))
-            with pytest.raises(KeyErased):
-                await stores.keys.key(person)
+        await stores.keys.destroy_keys(["p1", "p2", "p1"], NOON)  # p2 never had a key
+        await stores.keys.destroy_keys(["p1", "p2"], NOON + timedelta(days=1))
+        for person in ("p1", "p2"):
             with pytest.raises(KeyErased):
                 await stores.keys.create_key(person, b"another")
-            with pytest.raises(KeyErased):
-                await stores.keys.key(person)
+        assert await stores.keys.read(["p1", "p2"]) == {"p1": Tombstone(NOON), "p2": Tombstone(NOON)}
 
-    async def test_a_key_destroyed_while_it_is_created_stays_destroyed(self, stores: Stores) -> None:
+    async def test_keys_destroyed_while_they_are_created_and_destroyed_stay_destroyed(self, stores: Stores) -> None:
         people = [f"p{n}" for n in range(20)]
         await asyncio.gather(
             *(stores.keys.create_key(p, b"key") for p in people),
-            *(stores.keys.destroy_key(p, NOON) for p in people),
+            *(stores.keys.destroy_keys(people[n::2], NOON) for n in (0, 1, 0, 1)),
             return_exceptions=True,
         )
-        for person in people:
-            with pytest.raises(KeyErased):
-                await stores.keys.key(person)
+        assert await stores.keys.read(people) == dict.fromkeys(people, Tombstone(NOON))
+
+    async def test_tombstones_are_listed_page_by_page(self, stores: Stores) -> None:
+        await stores.keys.create_key("p3", b"key")
+        await stores.keys.destroy_keys(["p4", "p1", "p2"], NOON)
+        assert await stores.keys.tombstones(limit=2) == [("p1", Tombstone(NOON)), ("p2", Tombstone(NOON))]
+        assert await stores.keys.tombstones(after="p2", limit=2) == [("p4", Tombstone(NOON))]
 
     # Operations
 

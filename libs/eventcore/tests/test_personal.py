@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore.memory import MemoryKeys
 from eventcore.personal import CACHE_SECONDS, ERASED, Keyring, Sealed
-from eventcore.store import KeyErased
+from eventcore.store import KeyErased, Tombstone
 from eventcore.testing import NOON
 
 MASTER = bytes(range(32))
@@ -74,7 +76,7 @@ async def test_an_erased_person_reads_as_erased_everywhere() -> None:
     store = MemoryKeys()
     sealed = await keyring(store).seal(PERSON, "name", "A")
 
-    await store.destroy_key(PERSON, NOON)
+    await store.destroy_keys([PERSON], NOON)
 
     assert await keyring(store).open(sealed) is ERASED
     assert repr(ERASED) == "ERASED"
@@ -82,34 +84,64 @@ async def test_an_erased_person_reads_as_erased_everywhere() -> None:
 
 async def test_after_an_erasure_no_key_is_ever_made_again() -> None:
     store = MemoryKeys()
-    await store.destroy_key(PERSON, NOON)
+    await store.destroy_keys([PERSON], NOON)
 
     with pytest.raises(KeyErased):
         await keyring(store).seal(PERSON, "name", "A")
-    assert store.keys[PERSON] is None
+    assert store.keys[PERSON] == Tombstone(NOON)
 
 
-async def test_a_cached_key_is_forgotten_within_its_time() -> None:
-    store, clock = MemoryKeys(), Clock()
-    ring = keyring(store, clock=clock)
+async def test_nothing_opens_once_its_key_is_destroyed_by_whichever_process() -> None:
+    store = MemoryKeys()
+    ring, other = keyring(store), keyring(store)
     sealed = await ring.seal(PERSON, "name", "A")
-    await store.destroy_key(PERSON, NOON)
+    assert await ring.open(sealed) == "A"
+
+    await other.destroy([PERSON], NOON)
+
+    assert await ring.open(sealed) is ERASED
+
+
+async def test_what_is_sealed_with_a_cached_key_after_its_destruction_opens_nowhere() -> None:
+    store, clock = MemoryKeys(), Clock()
+    ring, other = keyring(store, clock=clock), keyring(store)
+    await ring.seal(PERSON, "name", "A")
+    await other.destroy([PERSON], NOON)
 
     clock.now = CACHE_SECONDS - 1
-    assert await ring.open(sealed) == "A"
+    assert await ring.open(await ring.seal(PERSON, "name", "B")) is ERASED
     clock.now = CACHE_SECONDS
-    assert await ring.open(sealed) is ERASED
+    with pytest.raises(KeyErased):
+        await ring.seal(PERSON, "name", "B")
 
 
-async def test_a_key_can_be_forgotten_at_once() -> None:
-    store = MemoryKeys()
+async def test_who_destroys_a_key_forgets_it_at_once() -> None:
+    ring = keyring(MemoryKeys())
+    await ring.seal(PERSON, "name", "A")
+
+    await ring.destroy([PERSON], NOON)
+
+    with pytest.raises(KeyErased):
+        await ring.seal(PERSON, "name", "A")
+
+
+async def test_many_values_open_with_one_read_of_the_keys() -> None:
+    reads = []
+
+    class Counted(MemoryKeys):
+        async def read(self, persons: Sequence[str]) -> dict[str, bytes | Tombstone]:
+            reads.append(list(persons))
+            return await super().read(persons)
+
+    store = Counted()
     ring = keyring(store)
-    sealed = await ring.seal(PERSON, "name", "A")
-    await store.destroy_key(PERSON, NOON)
+    sealed = [await ring.seal(f"p{n % 3}", "name", f"A{n}") for n in range(9)]
+    await ring.destroy(["p1"], NOON)
+    reads.clear()
 
-    ring.forget(PERSON)
-
-    assert await ring.open(sealed) is ERASED
+    assert await ring.open_all(sealed) == [ERASED if n % 3 == 1 else f"A{n}" for n in range(9)]
+    assert reads == [["p0", "p1", "p2"]]
+    assert await ring.open_all([]) == []
 
 
 async def test_of_two_first_uses_one_key_stands() -> None:
@@ -117,8 +149,8 @@ async def test_of_two_first_uses_one_key_stands() -> None:
     first, second = keyring(store), keyring(store)
 
     class Raced(MemoryKeys):
-        async def key(self, person: str) -> bytes | None:
-            return None
+        async def read(self, persons: Sequence[str]) -> dict[str, bytes | Tombstone]:
+            return {}
 
     raced = keyring(Raced(keys=store.keys))
     one = await first.seal(PERSON, "name", "A")
@@ -144,14 +176,3 @@ async def test_a_value_of_another_store_says_so() -> None:
 def test_a_master_key_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Keyring(MemoryKeys(), b"short", Clock())
-
-
-def test_a_blind_index_is_keyed_and_tells_fields_apart() -> None:
-    ring = keyring(MemoryKeys())
-
-    index = ring.blind_index("email", "a@example.org")
-
-    assert index == keyring(MemoryKeys()).blind_index("email", "a@example.org")
-    assert len(index) == 64
-    assert index != ring.blind_index("name", "a@example.org")
-    assert index != keyring(MemoryKeys(), bytes(32)).blind_index("email", "a@example.org")

@@ -26,6 +26,7 @@ from eventcore.store import (
     Mark,
     Operation,
     Target,
+    Tombstone,
     Versioned,
     Write,
 )
@@ -192,27 +193,33 @@ class MemoryTargets:
 @dataclass
 class MemoryKeys:
     switch: Switch = no_switch
-    keys: dict[str, bytes | None] = field(default_factory=dict)  # None: a tombstone
+    keys: dict[str, bytes | Tombstone] = field(default_factory=dict)
 
-    async def key(self, person: str) -> bytes | None:
-        await self.switch("read key")
-        return self._stored(person)
+    async def read(self, persons: Sequence[str]) -> dict[str, bytes | Tombstone]:
+        await self.switch("read keys")
+        return {p: self.keys[p] for p in persons if p in self.keys}
 
     async def create_key(self, person: str, wrapped: bytes) -> bytes:
         await self.switch("create key")
-        self.keys.setdefault(person, wrapped)
-        stored = self._stored(person)
-        assert stored is not None
+        stored = self.keys.setdefault(person, wrapped)
+        if isinstance(stored, Tombstone):
+            raise KeyErased(person)
         return stored
 
-    async def destroy_key(self, person: str, at: datetime) -> None:
-        await self.switch("destroy key")
-        self.keys[person] = None
+    async def destroy_keys(self, persons: Sequence[str], at: datetime) -> None:
+        for person in persons:
+            await self.switch("destroy key")
+            self.bury(person, at)
 
-    def _stored(self, person: str) -> bytes | None:
-        if person in self.keys and self.keys[person] is None:
-            raise KeyErased(person)
-        return self.keys.get(person)
+    def bury(self, person: str, at: datetime) -> None:
+        """The atomic part of a destruction."""
+        if not isinstance(self.keys.get(person), Tombstone):
+            self.keys[person] = Tombstone(at)
+
+    async def tombstones(self, *, after: str = "", limit: int) -> list[tuple[str, Tombstone]]:
+        await self.switch("list tombstones")
+        found = [(p, k) for p, k in sorted(self.keys.items()) if p > after and isinstance(k, Tombstone)]
+        return found[:limit]
 
 
 @dataclass

@@ -8,17 +8,16 @@ name changes nothing. What that gives away, that two values of one person and fi
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from pydantic import BaseModel, ConfigDict
 
-from eventcore.store import KeyErased, KeyStore
+from eventcore.store import KeyErased, KeyStore, Tombstone
 
 CACHE_SECONDS = 60.0
 CACHE_KEYS = 10_000
@@ -47,8 +46,9 @@ ERASED: Final = Erased()
 class Keyring:
     """Seals and opens personal values.
 
-    `master` (32 bytes, secret) wraps each person's key; `monotonic` gives seconds. Keys are cached for at most
-    CACHE_SECONDS, so an erasure elsewhere is felt within that time.
+    `master` (32 bytes, secret) wraps each person's key; `monotonic` gives seconds. Keys are cached to seal with, for
+    at most CACHE_SECONDS: what is sealed with a key that was destroyed meanwhile is unreadable from the start. To open,
+    the store is asked each time, so that nothing opens in any process once a key is destroyed.
     """
 
     def __init__(self, store: KeyStore, master: bytes, monotonic: Callable[[], float]) -> None:
@@ -56,59 +56,78 @@ class Keyring:
             raise ValueError("the master key must be 32 bytes")
         self._store = store
         self._wrap = AESGCM(master)
-        self._index_key = hmac.new(master, b"blind index", hashlib.sha256).digest()
         self._monotonic = monotonic
         self._cache: dict[str, tuple[float, AESSIV]] = {}
 
     async def seal(self, person: str, field: str, value: str) -> Sealed:
         """Encrypts, creating the person's key at first use. Raises KeyErased after an erasure."""
-        cipher = await self._cipher(person) or await self._create(person)
+        cipher = await self._to_seal(person)
         box = cipher.encrypt(value.encode(), [person.encode(), field.encode()])
         return Sealed(person=person, field=field, box=base64.b64encode(box).decode())
 
     async def open(self, sealed: Sealed) -> str | Erased:
         """The value, or ERASED. Raises ValueError for a ciphertext that was tampered with."""
-        try:
-            cipher = await self._cipher(sealed.person)
-        except KeyErased:
-            return ERASED
-        if cipher is None:
-            raise ValueError(f"no key for {sealed.person}: the keys of another store?")
-        try:
-            plain = cipher.decrypt(base64.b64decode(sealed.box), [sealed.person.encode(), sealed.field.encode()])
-        except InvalidTag:
-            raise ValueError(f"{sealed.field} of {sealed.person} does not open with its key") from None
-        return plain.decode()
+        (opened,) = await self.open_all([sealed])
+        return opened
 
-    def blind_index(self, field: str, value: str) -> str:
-        """A keyed hash to look a value up by without storing it (hex, 64 characters)."""
-        return hmac.new(self._index_key, f"{field}\0{value}".encode(), hashlib.sha256).hexdigest()
+    async def open_all(self, sealed: Sequence[Sealed]) -> list[str | Erased]:
+        """Each value, or ERASED, with one read of the keys. Raises ValueError as `open` does."""
+        persons = list(dict.fromkeys(each.person for each in sealed))
+        stored = await self._store.read(persons) if persons else {}
+        ciphers = {
+            person: None if isinstance(key, Tombstone) else self._unwrap(person, key) for person, key in stored.items()
+        }
+        return [_opened(each, ciphers) for each in sealed]
 
-    def forget(self, person: str) -> None:
-        """Drops a cached key at once."""
-        self._cache.pop(person, None)
+    async def destroy(self, persons: Sequence[str], at: datetime) -> None:
+        """Destroys their keys for good, also those that were never made. Again is harmless.
 
-    async def _cipher(self, person: str) -> AESSIV | None:
+        Raises StoreUnavailable: do it again.
+        """
+        for person in persons:
+            self._cache.pop(person, None)
+        await self._store.destroy_keys(persons, at)
+
+    async def _to_seal(self, person: str) -> AESSIV:
         cached = self._cache.get(person)
         if cached is not None and self._monotonic() - cached[0] < CACHE_SECONDS:
             return cached[1]
-        self.forget(person)
-        wrapped = await self._store.key(person)
-        return None if wrapped is None else self._unwrap(person, wrapped)
-
-    async def _create(self, person: str) -> AESSIV:
-        nonce = os.urandom(12)
-        fresh = nonce + self._wrap.encrypt(nonce, AESSIV.generate_key(512), person.encode())
-        # Another process may have created one first: what is stored is the key, ours or not.
-        return self._unwrap(person, await self._store.create_key(person, fresh))
+        self._cache.pop(person, None)
+        stored = (await self._store.read([person])).get(person)
+        if isinstance(stored, Tombstone):
+            raise KeyErased(person)
+        if stored is None:
+            nonce = os.urandom(12)
+            fresh = nonce + self._wrap.encrypt(nonce, AESSIV.generate_key(512), person.encode())
+            # Another process may have created one first: what is stored is the key, ours or not.
+            stored = await self._store.create_key(person, fresh)
+        cipher = self._unwrap(person, stored)
+        if len(self._cache) >= CACHE_KEYS:
+            self._cache.clear()
+        self._cache[person] = (self._monotonic(), cipher)
+        return cipher
 
     def _unwrap(self, person: str, wrapped: bytes) -> AESSIV:
         try:
-            key = self._wrap.decrypt(wrapped[:12], wrapped[12:], person.encode())
+            return AESSIV(self._wrap.decrypt(wrapped[:12], wrapped[12:], person.encode()))
         except InvalidTag:
             raise ValueError(f"the key of {person} does not open with this master key: is it the right file?") from None
-        if len(self._cache) >= CACHE_KEYS:
-            self._cache.clear()
-        cipher = AESSIV(key)
-        self._cache[person] = (self._monotonic(), cipher)
-        return cipher
+
+
+def _opened(sealed: Sealed, ciphers: Mapping[str, AESSIV | None]) -> str | Erased:
+    if sealed.person not in ciphers:
+        raise ValueError(f"no key for {sealed.person}: the keys of another store?")
+    cipher = ciphers[sealed.person]
+    if cipher is None:
+        return ERASED
+    try:
+        plain = cipher.decrypt(base64.b64decode(sealed.box), [sealed.person.encode(), sealed.field.encode()])
+    except InvalidTag:
+        raise ValueError(f"{sealed.field} of {sealed.person} does not open with its key") from None
+    return plain.decode()
+
+
+class AboutPerson(BaseModel):
+    """The document of a stream `<category>-<person>` that tells of an erasure: once `erased`, the person's key goes."""
+
+    erased: bool = False

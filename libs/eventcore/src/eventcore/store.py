@@ -189,18 +189,34 @@ class TargetStore(Protocol):
     async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """Where a key was, or might have come to be, until `at`."""
+
+    at: datetime
+
+
 class KeyStore(Protocol):
     """Wrapped keys, one a person; a tombstone is for ever."""
 
-    async def key(self, person: str) -> bytes | None:
-        """The wrapped key. Raises KeyErased where a tombstone stands; None where there never was one."""
+    async def read(self, persons: Sequence[str]) -> dict[str, bytes | Tombstone]:
+        """What there is of these persons, from the primary; of whom there never was anything, no entry."""
         ...
 
     async def create_key(self, person: str, wrapped: bytes) -> bytes:
         """Stores it unless one is there, and gives back what is stored. Raises KeyErased at a tombstone."""
         ...
 
-    async def destroy_key(self, person: str, at: datetime) -> None: ...
+    async def destroy_keys(self, persons: Sequence[str], at: datetime) -> None:
+        """A tombstone for each, also for whom there never was a key. The first one's date stays.
+
+        Raises StoreUnavailable: some may be destroyed, do it again.
+        """
+        ...
+
+    async def tombstones(self, *, after: str = "", limit: int) -> list[tuple[str, Tombstone]]:
+        """Who was erased, in order of person, of persons beyond `after`, at most `limit`."""
+        ...
 
 
 class KeyErased(Exception):

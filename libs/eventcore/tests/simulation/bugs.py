@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from eventcore import deliver, evaluate, execute, fold, memory, token
-from eventcore.store import KeyErased
+from eventcore.store import KeyErased, Tombstone
 
 from . import domain, processes
 
@@ -64,7 +64,7 @@ async def publish_early(store: Any, appends: Any) -> None:
 
 async def dependants_of(marker: Any, view: Any, known: Any) -> dict[str, list[str]]:
     """The look-up of a Marker (here by the streams' names), without its marks."""
-    found: dict[str, list[str]] = {}
+    marker, found = marker._marks, dict[str, list[str]]()
     for evaluation in marker._evaluations:
         dependants = evaluation.dependants.get(view.name)
         if dependants is not None:
@@ -74,7 +74,7 @@ async def dependants_of(marker: Any, view: Any, known: Any) -> dict[str, list[st
 
 async def mark_them(marker: Any, found: dict[str, list[str]]) -> None:
     for name, targets in found.items():
-        await marker._targets.mark(name, targets)
+        await marker._marks._targets.mark(name, targets)
 
 
 async def mark_or_defer(folder: Any, view: Any, documents: Any) -> None:
@@ -117,7 +117,7 @@ def opened(note: Any) -> str:
 def all_readable(store: Any, records: Any) -> None:
     """A fold that opens personal fields as it goes."""
     for note in (getattr(r.event, "note", None) for waiting in records.values() for r in waiting):
-        if note is not None and note.box and store.world.keys.keys.get(note.person) is None:
+        if note is not None and note.box and isinstance(store.world.service["enr"].keys.keys[note.person], Tombstone):
             raise KeyErased(note.person)
 
 
@@ -445,6 +445,30 @@ BUGS: dict[str, Bug] = {
     ),
     "plain_views": _bug(
         "a view keeps a personal field in the clear", domain, "fold_enrolment", "event.note", "opened(event.note)"
+    ),
+    "key_before_append": _bug(
+        "a key is destroyed before the erasure is stored",
+        processes,
+        "eraser",
+        "(outcome,) =",
+        'await world.keyring(world.service["enr"]).destroy(["p"], world.clock()); (outcome,) =',
+    ),
+    "key_kept_on_duplicates": _bug(
+        "a key is destroyed when the erasure is folded, not when it comes again",
+        fold,
+        "Folder._fold_view",
+        "if s not in missed}",
+        "if s not in missed and (category_of(s) != 'person' or s in {w.stream for w in writes})}",
+        faults=("crash", "mongo", "erase"),
+        rates={"io_p": 1.0, "crash_p": 0.04},
+    ),
+    "key_made_again": _bug(
+        "a key is made where a tombstone stands",
+        memory,
+        "MemoryKeys.create_key",
+        "stored = self.keys.setdefault(person, wrapped)",
+        "stored = self.keys[person] = wrapped",
+        faults=("erase",),
     ),
     "erased_is_fault": _bug(
         "a field that cannot be read any more stops the own fold",

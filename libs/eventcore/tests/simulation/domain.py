@@ -19,7 +19,7 @@ from eventcore.decider import Command, Decider, Refusal, category_of
 from eventcore.evaluate import Evaluation, Fact, Facts, Order, Reader, Verdict
 from eventcore.event import Event, Recorded
 from eventcore.fold import View
-from eventcore.personal import Sealed
+from eventcore.personal import AboutPerson, Sealed
 from eventcore.record import PublicEvent
 
 CREDITS = 20
@@ -114,7 +114,8 @@ class Erased(Fact_):
     stored_type: ClassVar[str] = "person.erased.v1"
 
 
-PUBLIC: dict[str, type[Fact_]] = {e.stored_type: e for e in (Placed, Row, Cancelled, Assessed, Awarded, Revoked)}
+_SHOWN = (Placed, Row, Cancelled, Assessed, Awarded, Revoked, Erased)
+PUBLIC: dict[str, type[Fact_]] = {e.stored_type: e for e in _SHOWN}
 
 
 def public(event: Recorded[Any]) -> PublicEvent | None:
@@ -317,8 +318,8 @@ class LedgerDocument(Document):
     awards: dict[str, int] = {}
 
 
-class PersonDocument(Document):
-    erased: bool = False
+class PersonDocument(Document, AboutPerson):
+    pass
 
 
 def fold_enrolment(document: EnrolmentDocument | None, record: Recorded[Any]) -> EnrolmentDocument:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,17 @@ class Targets(MemoryTargets):
 @dataclass
 class Keys(MemoryKeys):
     world: World = field(kw_only=True)
+    service: str = field(kw_only=True)
+
+    def bury(self, person: str, at: datetime) -> None:
+        def apply() -> None:
+            super(Keys, self).bury(person, at)
+            self.world.changes += 1
+            self.world.say("key destroyed", f"{self.service}/{person}")
+            if not self.world.service["enr"].appends.streams.get(f"person-{person}"):
+                raise Violation("key destroyed before the erasure was stored", self.service, person)
+
+        unreliable(self.world, f"destroy the key of {self.service}/{person}", apply)
 
 
 class Bus:

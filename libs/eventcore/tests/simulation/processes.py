@@ -59,7 +59,7 @@ async def client(world: World, number: int) -> None:
 
 async def _prepare(world: World, batch: Sequence[Wish]) -> list[tuple[Wish, domain.Wish]]:
     """The commands to send. Of an erased person nothing more can be sealed, so nothing more is asked."""
-    keyring = world.keyring()
+    keyring = world.keyring(world.service["enr"])
     prepared = []
     for wish in batch:
         sealed = None
@@ -133,14 +133,14 @@ async def query(world: World, stream: str, passed: str) -> None:
 
 
 async def eraser(world: World) -> None:
-    """Erases person p: the event first, then the key, each until it is done."""
+    """Erases person p: the event is all it takes, each service destroys its own key when it folds it."""
     executor = world.executor(world.service["enr"])
-    while "p" not in world.keys.keys or world.keys.keys["p"] is not None:
+    while True:
         request = Request("person-p", "erase-p", domain.Erase(), "privacy-officer", world.clock())
         (outcome,) = await executor.execute(world.deciders["person"], [request])
         if outcome.status not in (Status.UNKNOWN, Status.ABORTED):
-            await world.keys.destroy_key("p", world.clock())
-            world.say("the key of p is destroyed")
+            world.say("p is erased")
+            return
         await give_way("erase again")
 
 
@@ -199,7 +199,7 @@ async def consumer(world: World, me: int) -> None:
     """Folds enr's topic into acc's views. On poison or a gap it stops, for good, until it is started again."""
     acc = world.service["acc"]
     bus = world.service["enr"].bus
-    folder = world.folder(acc, [world.view.enrolment, world.view.cohort])
+    folder = world.folder(acc, [world.view.enrolment, world.view.cohort, world.view.person])
     consumer = Consumer(folder, acc.views, world.parse)
     while True:
         generation, ends = world.generation, {}

@@ -17,7 +17,7 @@ from eventcore.event import Recorded
 from eventcore.fold import View
 from eventcore.memory import MemoryKeys
 from eventcore.personal import ERASED, Keyring, Sealed
-from eventcore.store import ABSENT, Append
+from eventcore.store import ABSENT, Append, Tombstone
 
 from . import domain
 from .scheduler import Violation
@@ -127,7 +127,7 @@ def _views(world: World) -> None:
     """Each document = the fold of its stream, and of nothing else."""
     enr, acc = world.service["enr"], world.service["acc"]
     view = world.view
-    foreign: list[View[Any]] = [view.enrolment, view.cohort]
+    foreign: list[View[Any]] = [view.enrolment, view.cohort, view.person]
     for service, kinds, home in ((enr, enr.own, enr), (acc, acc.own, acc), (acc, foreign, enr)):
         for kind in kinds:
             for stream in home.appends.streams:
@@ -183,20 +183,24 @@ def _fact(world: World, stream: str) -> Fact[Any]:
 
 
 def _erasure(world: World) -> None:
-    """Nobody's note stands anywhere in the clear, and an erased person's opens nowhere."""
-    keyring = Keyring(MemoryKeys(keys=world.keys.keys), bytes(32), lambda: 0.0)
+    """Nobody's note stands anywhere in the clear. An erased person has a tombstone in every service, also where there
+    never was a key, and their notes open nowhere."""
+    erased = {s.partition("-")[2] for s in world.service["enr"].appends.streams if category_of(s) == "person"}
     for service in world.service.values():
+        buried = {person for person, key in service.keys.keys.items() if isinstance(key, Tombstone)}
+        if buried != erased:
+            raise Violation("erased, and there is a key", service.name, erased, buried)
         bodies = [v.body for documents in service.views.documents.values() for v in documents.values()]
         values = [r.value for log in service.bus.partitions for r in log]
         stored = [e.data for append in _appends(service) for e in append.events]
         if NOTE in repr((bodies, stored)) or NOTE.encode() in b"".join(values):
             raise Violation("personal field in the clear", service.name)
+        keyring = Keyring(MemoryKeys(keys=service.keys.keys), bytes(32), lambda: 0.0)
         notes = [data["note"] for data in stored if data.get("note")]
         for note in (Sealed.model_validate(n) for n in notes):
             opened = _now(keyring.open(note))
-            erased = world.keys.keys.get(note.person) is None
-            if (opened is ERASED) != erased or (not erased and opened != NOTE):
-                raise Violation("erased field readable" if erased else "field does not open", note.person)
+            if (opened is ERASED) != (note.person in erased) or (opened is not ERASED and opened != NOTE):
+                raise Violation("erased field readable" if note.person in erased else "field does not open", note)
 
 
 def _now(awaited: Coroutine[Any, Any, Any]) -> Any:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from eventcore.decider import category_of
+from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Marker
 from eventcore.execute import Executor, Limits
 from eventcore.fold import Folder, View
@@ -51,6 +52,7 @@ class Service:
     appends: ports.Appends
     views: ports.Views
     targets: ports.Targets
+    keys: ports.Keys
     bus: ports.Bus
     deciders: Mapping[str, Any]
     own: Sequence[View[Any]]
@@ -109,7 +111,6 @@ class World(Scheduler):
         self.evaluation = domain.make_evaluation(
             self.rules, view, self.deciders["rcredit"], self.r.shuffle, self._told_evaluation
         )
-        self.keys = ports.Keys(self.switch, world=self)
         own: dict[str, list[View[Any]]] = {
             "enr": [view.enrolment, view.cohort, view.person],
             "acc": [view.assessment, view.ledger],
@@ -120,6 +121,7 @@ class World(Scheduler):
                 ports.Appends(f"epoch-{name}", self.switch, world=self),
                 ports.Views(self.switch, world=self, service=name),
                 ports.Targets(self.switch, world=self),
+                ports.Keys(self.switch, world=self, service=name),
                 ports.Bus(self, f"topic.{name}", may_lose=name == "enr"),
                 {c: d for c, d in self.deciders.items() if OF_SERVICE[c] == name},
                 own[name],
@@ -157,10 +159,11 @@ class World(Scheduler):
 
     def folder(self, service: Service, views: Sequence[View[Any]]) -> Folder:
         evaluations = [self.evaluation] if service.name == "acc" else []
-        return Folder(views, service.views, Marker(evaluations, service.views, service.targets))
+        marks = Marker(evaluations, service.views, service.targets)
+        return Folder(views, service.views, ErasingMarks(marks, self.keyring(service), self.clock))
 
-    def keyring(self) -> Keyring:
-        return Keyring(self.keys, MASTER_KEY, lambda: float(self.now))
+    def keyring(self, service: Service) -> Keyring:
+        return Keyring(service.keys, MASTER_KEY, lambda: float(self.now))
 
     def clock(self) -> datetime:
         skew = self.r.choice((-SKEW, SKEW)) if "skew" in self.faults and not self.calm else 0

@@ -23,6 +23,7 @@ from credence.operations.v1 import operations_pb2_grpc
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
 from eventcore.deliver import OwnFold, Publisher
+from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Evaluation, Evaluator, Marker
 from eventcore.event import Recorded, StoredByNewer, UnknownEventType
 from eventcore.execute import Executor
@@ -131,7 +132,9 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
 
     executor = Executor(stores.appends, settings.digest_key.get_secret_value(), pause=pause, stored=stored)
     arrivals = Arrivals()
-    marker = TellingMarks(Marker(parts.evaluations, stores.views, stores.targets, marked), arrivals)
+    keyring = Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic)
+    marks = Marker(parts.evaluations, stores.views, stores.targets, marked)
+    marker = TellingMarks(ErasingMarks(marks, keyring, now), arrivals)
     targets = TellingTargets(stores.targets, arrivals)
     deciders = {d.category: d for d in parts.deciders}
     own = Folder([v for v in parts.views if v.category in deciders], stores.views, marker)
@@ -151,7 +154,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         executor,
         stores.views,
         stores.targets,
-        Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic),
+        keyring,
         now,
         Tokens(settings.digest_key.get_secret_value()),
         arrivals,

@@ -21,6 +21,7 @@ import grpc
 
 from eventcore.consume import Consumer, Received
 from eventcore.deliver import OwnFold, Publisher
+from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Evaluator, Marker
 from eventcore.execute import Executor
 from eventcore.fold import Folder
@@ -59,10 +60,11 @@ class Running:
     def __init__(self, parts: Parts, log: Log, clock: Callable[[], datetime]) -> None:
         self.parts = parts
         self.appends, self.views, self.targets = MemoryAppends(), MemoryViews(), MemoryTargets()
-        marker = Marker(parts.evaluations, self.views, self.targets)
+        self.keys = MemoryKeys()
+        keyring = Keyring(self.keys, bytes(32), time.monotonic)
+        marker = ErasingMarks(Marker(parts.evaluations, self.views, self.targets), keyring, clock)
         deciders = {d.category: d for d in parts.deciders}
         executor = Executor(self.appends, b"digest key of a test")
-        keyring = Keyring(MemoryKeys(), bytes(32), time.monotonic)
         self.kernel = Kernel(executor, self.views, self.targets, keyring, clock, Tokens(b"digest key of a test"))
         own = Folder([v for v in parts.views if v.category in deciders], self.views, marker)
         foreign = Folder([v for v in parts.views if v.category not in deciders], self.views, marker)

@@ -371,6 +371,7 @@ class TemplateRow(_message.Message):
     PERSON_ID_FIELD_NUMBER: _builtins.int
     LEARNER_REFERENCE_FIELD_NUMBER: _builtins.int
     CURRENT_FIELD_NUMBER: _builtins.int
+    REFERENCE_ERASED_FIELD_NUMBER: _builtins.int
     cohort_id: _builtins.str
     session_id: _builtins.str
     session_title: _builtins.str
@@ -379,6 +380,8 @@ class TemplateRow(_message.Message):
     person_id: _builtins.str
     learner_reference: _builtins.str
     """Empty where the provider gave none."""
+    reference_erased: _builtins.bool
+    """True: there was one, and it was erased with the person, for good."""
     @_builtins.property
     def current(self) -> Global___StandingValue:
         """Unset: not marked yet."""
@@ -394,10 +397,11 @@ class TemplateRow(_message.Message):
         person_id: _builtins.str = ...,
         learner_reference: _builtins.str = ...,
         current: Global___StandingValue | None = ...,
+        reference_erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_id", b"cohort_id", "current", b"current", "learner_reference", b"learner_reference", "minutes", b"minutes", "on", b"on", "person_id", b"person_id", "session_id", b"session_id", "session_title", b"session_title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_id", b"cohort_id", "current", b"current", "learner_reference", b"learner_reference", "minutes", b"minutes", "on", b"on", "person_id", b"person_id", "reference_erased", b"reference_erased", "session_id", b"session_id", "session_title", b"session_title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -463,10 +467,13 @@ class RegisterEntry(_message.Message):
     UNSCHEDULED_FIELD_NUMBER: _builtins.int
     CURRENT_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    REFERENCE_ERASED_FIELD_NUMBER: _builtins.int
     cohort_id: _builtins.str
     person_id: _builtins.str
     learner_reference: _builtins.str
     session_id: _builtins.str
+    reference_erased: _builtins.bool
+    """True: there was one, and it was erased with the person, for good."""
     @_builtins.property
     def unscheduled(self) -> Global___UnscheduledUnit: ...
     @_builtins.property
@@ -485,10 +492,11 @@ class RegisterEntry(_message.Message):
         unscheduled: Global___UnscheduledUnit | None = ...,
         current: Global___StandingValue | None = ...,
         history: _abc.Iterable[Global___StandingValue] | None = ...,
+        reference_erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "unscheduled", b"unscheduled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_id", b"cohort_id", "current", b"current", "history", b"history", "learner_reference", b"learner_reference", "person_id", b"person_id", "session_id", b"session_id", "unscheduled", b"unscheduled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort_id", b"cohort_id", "current", b"current", "history", b"history", "learner_reference", b"learner_reference", "person_id", b"person_id", "reference_erased", b"reference_erased", "session_id", b"session_id", "unscheduled", b"unscheduled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from credence.common.v1 import access_pb2 as credence_dot_common_dot_v1_dot_acce
 from credence.common.v1 import outcome_pb2 as credence_dot_common_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credence/enrolment/v1/enrolments.proto\x12\x15\x63redence.enrolment.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\"Q\n\x18RequestEnrolmentsRequest\x12\x35\n\x04rows\x18\x01 \x03(\x0b\x32\'.credence.enrolment.v1.RequestEnrolment\"\xb4\x01\n\x10RequestEnrolment\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x13\n\x0b\x65mployer_id\x18\x04 \x01(\t\x12;\n\nreferences\x18\x05 \x03(\x0b\x32\'.credence.enrolment.v1.LearnerReference\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x06 \x01(\t\":\n\x10LearnerReference\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\"S\n\x19WithdrawEnrolmentsRequest\x12\x36\n\x04rows\x18\x01 \x03(\x0b\x32(.credence.enrolment.v1.WithdrawEnrolment\"x\n\x11WithdrawEnrolment\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x04 \x01(\t\x12\x13\n\x0breason_code\x18\x05 \x01(\t\"\xdf\x02\n\tEnrolment\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x36\n\x06status\x18\x03 \x01(\x0e\x32&.credence.enrolment.v1.EnrolmentStatus\x12\x13\n\x0b\x65mployer_id\x18\x04 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x05 \x01(\t\x12\x19\n\x11programme_version\x18\x06 \x01(\r\x12\x11\n\tplaced_on\x18\x07 \x01(\t\x12\x14\n\x0cwithdrawn_on\x18\x08 \x01(\t\x12\x1d\n\x15withdrawn_reason_code\x18\t \x01(\t\x12\x18\n\x10waiting_position\x18\n \x01(\r\x12;\n\nreferences\x18\x0b \x03(\x0b\x32\'.credence.enrolment.v1.LearnerReference\x12\x0f\n\x07version\x18\x0c \x01(\x04\"J\n\x13GetEnrolmentRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\"s\n\x15ListEnrolmentsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"g\n\x16ListEnrolmentsResponse\x12\x34\n\nenrolments\x18\x01 \x03(\x0b\x32 .credence.enrolment.v1.Enrolment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xcd\x01\n\x0f\x45nrolmentStatus\x12 \n\x1c\x45NROLMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45NROLMENT_STATUS_REQUESTED\x10\x01\x12\x1c\n\x18\x45NROLMENT_STATUS_WAITING\x10\x02\x12\x1b\n\x17\x45NROLMENT_STATUS_PLACED\x10\x03\x12\x1e\n\x1a\x45NROLMENT_STATUS_WITHDRAWN\x10\x04\x12\x1d\n\x19\x45NROLMENT_STATUS_DECLINED\x10\x05\x32\xe2\x03\n\x10\x45nrolmentService\x12q\n\x11RequestEnrolments\x12/.credence.enrolment.v1.RequestEnrolmentsRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x07\x08\x12t\n\x12WithdrawEnrolments\x12\x30.credence.enrolment.v1.WithdrawEnrolmentsRequest\x1a!.credence.common.v1.BatchResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x07\x08\x12i\n\x0cGetEnrolment\x12*.credence.enrolment.v1.GetEnrolmentRequest\x1a .credence.enrolment.v1.Enrolment\"\x0b\x8a\xb5\x18\x07\n\x05\x01\x03\x06\x07\x08\x12z\n\x0eListEnrolments\x12,.credence.enrolment.v1.ListEnrolmentsRequest\x1a-.credence.enrolment.v1.ListEnrolmentsResponse\"\x0b\x8a\xb5\x18\x07\n\x05\x01\x03\x06\x07\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&credence/enrolment/v1/enrolments.proto\x12\x15\x63redence.enrolment.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\"Q\n\x18RequestEnrolmentsRequest\x12\x35\n\x04rows\x18\x01 \x03(\x0b\x32\'.credence.enrolment.v1.RequestEnrolment\"\xb4\x01\n\x10RequestEnrolment\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x13\n\x0b\x65mployer_id\x18\x04 \x01(\t\x12;\n\nreferences\x18\x05 \x03(\x0b\x32\'.credence.enrolment.v1.LearnerReference\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x06 \x01(\t\"J\n\x10LearnerReference\x12\x13\n\x0bprovider_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0e\n\x06\x65rased\x18\x03 \x01(\x08\"S\n\x19WithdrawEnrolmentsRequest\x12\x36\n\x04rows\x18\x01 \x03(\x0b\x32(.credence.enrolment.v1.WithdrawEnrolment\"x\n\x11WithdrawEnrolment\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tcohort_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x14\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x04 \x01(\t\x12\x13\n\x0breason_code\x18\x05 \x01(\t\"\xdf\x02\n\tEnrolment\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x36\n\x06status\x18\x03 \x01(\x0e\x32&.credence.enrolment.v1.EnrolmentStatus\x12\x13\n\x0b\x65mployer_id\x18\x04 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x05 \x01(\t\x12\x19\n\x11programme_version\x18\x06 \x01(\r\x12\x11\n\tplaced_on\x18\x07 \x01(\t\x12\x14\n\x0cwithdrawn_on\x18\x08 \x01(\t\x12\x1d\n\x15withdrawn_reason_code\x18\t \x01(\t\x12\x18\n\x10waiting_position\x18\n \x01(\r\x12;\n\nreferences\x18\x0b \x03(\x0b\x32\'.credence.enrolment.v1.LearnerReference\x12\x0f\n\x07version\x18\x0c \x01(\x04\"J\n\x13GetEnrolmentRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\"s\n\x15ListEnrolmentsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"g\n\x16ListEnrolmentsResponse\x12\x34\n\nenrolments\x18\x01 \x03(\x0b\x32 .credence.enrolment.v1.Enrolment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xcd\x01\n\x0f\x45nrolmentStatus\x12 \n\x1c\x45NROLMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45NROLMENT_STATUS_REQUESTED\x10\x01\x12\x1c\n\x18\x45NROLMENT_STATUS_WAITING\x10\x02\x12\x1b\n\x17\x45NROLMENT_STATUS_PLACED\x10\x03\x12\x1e\n\x1a\x45NROLMENT_STATUS_WITHDRAWN\x10\x04\x12\x1d\n\x19\x45NROLMENT_STATUS_DECLINED\x10\x05\x32\xe2\x03\n\x10\x45nrolmentService\x12q\n\x11RequestEnrolments\x12/.credence.enrolment.v1.RequestEnrolmentsRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x07\x08\x12t\n\x12WithdrawEnrolments\x12\x30.credence.enrolment.v1.WithdrawEnrolmentsRequest\x1a!.credence.common.v1.BatchResponse\"\t\x8a\xb5\x18\x05\n\x03\x01\x07\x08\x12i\n\x0cGetEnrolment\x12*.credence.enrolment.v1.GetEnrolmentRequest\x1a .credence.enrolment.v1.Enrolment\"\x0b\x8a\xb5\x18\x07\n\x05\x01\x03\x06\x07\x08\x12z\n\x0eListEnrolments\x12,.credence.enrolment.v1.ListEnrolmentsRequest\x1a-.credence.enrolment.v1.ListEnrolmentsResponse\"\x0b\x8a\xb5\x18\x07\n\x05\x01\x03\x06\x07\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,26 +41,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLMENTSERVICE'].methods_by_name['GetEnrolment']._serialized_options = b'\212\265\030\007\n\005\001\003\006\007\010'
   _globals['_ENROLMENTSERVICE'].methods_by_name['ListEnrolments']._loaded_options = None
   _globals['_ENROLMENTSERVICE'].methods_by_name['ListEnrolments']._serialized_options = b'\212\265\030\007\n\005\001\003\006\007\010'
-  _globals['_ENROLMENTSTATUS']._serialized_start=1318
-  _globals['_ENROLMENTSTATUS']._serialized_end=1523
+  _globals['_ENROLMENTSTATUS']._serialized_start=1334
+  _globals['_ENROLMENTSTATUS']._serialized_end=1539
   _globals['_REQUESTENROLMENTSREQUEST']._serialized_start=132
   _globals['_REQUESTENROLMENTSREQUEST']._serialized_end=213
   _globals['_REQUESTENROLMENT']._serialized_start=216
   _globals['_REQUESTENROLMENT']._serialized_end=396
   _globals['_LEARNERREFERENCE']._serialized_start=398
-  _globals['_LEARNERREFERENCE']._serialized_end=456
-  _globals['_WITHDRAWENROLMENTSREQUEST']._serialized_start=458
-  _globals['_WITHDRAWENROLMENTSREQUEST']._serialized_end=541
-  _globals['_WITHDRAWENROLMENT']._serialized_start=543
-  _globals['_WITHDRAWENROLMENT']._serialized_end=663
-  _globals['_ENROLMENT']._serialized_start=666
-  _globals['_ENROLMENT']._serialized_end=1017
-  _globals['_GETENROLMENTREQUEST']._serialized_start=1019
-  _globals['_GETENROLMENTREQUEST']._serialized_end=1093
-  _globals['_LISTENROLMENTSREQUEST']._serialized_start=1095
-  _globals['_LISTENROLMENTSREQUEST']._serialized_end=1210
-  _globals['_LISTENROLMENTSRESPONSE']._serialized_start=1212
-  _globals['_LISTENROLMENTSRESPONSE']._serialized_end=1315
-  _globals['_ENROLMENTSERVICE']._serialized_start=1526
-  _globals['_ENROLMENTSERVICE']._serialized_end=2008
+  _globals['_LEARNERREFERENCE']._serialized_end=472
+  _globals['_WITHDRAWENROLMENTSREQUEST']._serialized_start=474
+  _globals['_WITHDRAWENROLMENTSREQUEST']._serialized_end=557
+  _globals['_WITHDRAWENROLMENT']._serialized_start=559
+  _globals['_WITHDRAWENROLMENT']._serialized_end=679
+  _globals['_ENROLMENT']._serialized_start=682
+  _globals['_ENROLMENT']._serialized_end=1033
+  _globals['_GETENROLMENTREQUEST']._serialized_start=1035
+  _globals['_GETENROLMENTREQUEST']._serialized_end=1109
+  _globals['_LISTENROLMENTSREQUEST']._serialized_start=1111
+  _globals['_LISTENROLMENTSREQUEST']._serialized_end=1226
+  _globals['_LISTENROLMENTSRESPONSE']._serialized_start=1228
+  _globals['_LISTENROLMENTSRESPONSE']._serialized_end=1331
+  _globals['_ENROLMENTSERVICE']._serialized_start=1542
+  _globals['_ENROLMENTSERVICE']._serialized_end=2024
 # @@protoc_insertion_point(module_scope)

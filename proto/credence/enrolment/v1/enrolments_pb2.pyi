@@ -115,17 +115,21 @@ class LearnerReference(_message.Message):
 
     PROVIDER_ID_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     provider_id: _builtins.str
     reference: _builtins.str
+    erased: _builtins.bool
+    """Of answers. True: there was one, and it was erased with the person, for good."""
     def __init__(
         self,
         *,
         provider_id: _builtins.str = ...,
         reference: _builtins.str = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider_id", b"provider_id", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased", "provider_id", b"provider_id", "reference", b"reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

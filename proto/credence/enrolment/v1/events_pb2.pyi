@@ -91,6 +91,8 @@ Global___PersonNamed: _TypeAlias = PersonNamed  # noqa: Y015
 
 @_typing.final
 class PersonErased(_message.Message):
+    """Whoever holds a key of this person destroys it; of a person never heard of as well, so that none comes to be."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PERSON_ID_FIELD_NUMBER: _builtins.int
@@ -110,7 +112,9 @@ Global___PersonErased: _TypeAlias = PersonErased  # noqa: Y015
 
 @_typing.final
 class CohortOpened(_message.Message):
-    """Stream cohort-<cohort id>."""
+    """Stream cohort-<cohort id>.
+    Its sessions come without title and place, which are words: early releases told them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -147,7 +151,7 @@ Global___CohortOpened: _TypeAlias = CohortOpened  # noqa: Y015
 
 @_typing.final
 class SessionScheduled(_message.Message):
-    """A new session, or one that moved."""
+    """A new session, or one that moved; without title and place."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,7 +26,7 @@ from credence.common.v1 import access_pb2 as credence_dot_common_dot_v1_dot_acce
 from credence.common.v1 import outcome_pb2 as credence_dot_common_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credence/enrolment/v1/people.proto\x12\x15\x63redence.enrolment.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\"L\n\x15RegisterPeopleRequest\x12\x33\n\x04rows\x18\x01 \x03(\x0b\x32%.credence.enrolment.v1.RegisterPerson\"T\n\x0eRegisterPerson\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\"D\n\x11NamePeopleRequest\x12/\n\x04rows\x18\x01 \x03(\x0b\x32!.credence.enrolment.v1.NamePerson\"A\n\nNamePerson\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"4\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\"H\n\x06Person\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x0e\n\x06\x65rased\x18\x04 \x01(\x08\x32\xc1\x02\n\rPeopleService\x12k\n\x0eRegisterPeople\x12,.credence.enrolment.v1.RegisterPeopleRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x07\x08\x12\x62\n\nNamePeople\x12(.credence.enrolment.v1.NamePeopleRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x07\x12_\n\tGetPerson\x12\'.credence.enrolment.v1.GetPersonRequest\x1a\x1d.credence.enrolment.v1.Person\"\n\x8a\xb5\x18\x06\n\x04\x01\x02\x07\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credence/enrolment/v1/people.proto\x12\x15\x63redence.enrolment.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\"L\n\x15RegisterPeopleRequest\x12\x33\n\x04rows\x18\x01 \x03(\x0b\x32%.credence.enrolment.v1.RegisterPerson\"T\n\x0eRegisterPerson\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\"D\n\x11NamePeopleRequest\x12/\n\x04rows\x18\x01 \x03(\x0b\x32!.credence.enrolment.v1.NamePerson\"A\n\nNamePerson\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"F\n\x12\x45rasePeopleRequest\x12\x30\n\x04rows\x18\x01 \x03(\x0b\x32\".credence.enrolment.v1.ErasePerson\"I\n\x0b\x45rasePerson\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x13\n\x0breason_code\x18\x03 \x01(\t\"4\n\x10GetPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\"H\n\x06Person\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x0e\n\x06\x65rased\x18\x04 \x01(\x08\x32\xa7\x03\n\rPeopleService\x12k\n\x0eRegisterPeople\x12,.credence.enrolment.v1.RegisterPeopleRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\x07\x08\x12\x62\n\nNamePeople\x12(.credence.enrolment.v1.NamePeopleRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\x07\x12\x64\n\x0b\x45rasePeople\x12).credence.enrolment.v1.ErasePeopleRequest\x1a!.credence.common.v1.BatchResponse\"\x07\x8a\xb5\x18\x03\n\x01\n\x12_\n\tGetPerson\x12\'.credence.enrolment.v1.GetPersonRequest\x1a\x1d.credence.enrolment.v1.Person\"\n\x8a\xb5\x18\x06\n\x04\x01\x02\x07\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PEOPLESERVICE'].methods_by_name['RegisterPeople']._serialized_options = b'\212\265\030\004\n\002\007\010'
   _globals['_PEOPLESERVICE'].methods_by_name['NamePeople']._loaded_options = None
   _globals['_PEOPLESERVICE'].methods_by_name['NamePeople']._serialized_options = b'\212\265\030\003\n\001\007'
+  _globals['_PEOPLESERVICE'].methods_by_name['ErasePeople']._loaded_options = None
+  _globals['_PEOPLESERVICE'].methods_by_name['ErasePeople']._serialized_options = b'\212\265\030\003\n\001\n'
   _globals['_PEOPLESERVICE'].methods_by_name['GetPerson']._loaded_options = None
   _globals['_PEOPLESERVICE'].methods_by_name['GetPerson']._serialized_options = b'\212\265\030\006\n\004\001\002\007\n'
   _globals['_REGISTERPEOPLEREQUEST']._serialized_start=128
@@ -47,10 +49,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMEPEOPLEREQUEST']._serialized_end=360
   _globals['_NAMEPERSON']._serialized_start=362
   _globals['_NAMEPERSON']._serialized_end=427
-  _globals['_GETPERSONREQUEST']._serialized_start=429
-  _globals['_GETPERSONREQUEST']._serialized_end=481
-  _globals['_PERSON']._serialized_start=483
-  _globals['_PERSON']._serialized_end=555
-  _globals['_PEOPLESERVICE']._serialized_start=558
-  _globals['_PEOPLESERVICE']._serialized_end=879
+  _globals['_ERASEPEOPLEREQUEST']._serialized_start=429
+  _globals['_ERASEPEOPLEREQUEST']._serialized_end=499
+  _globals['_ERASEPERSON']._serialized_start=501
+  _globals['_ERASEPERSON']._serialized_end=574
+  _globals['_GETPERSONREQUEST']._serialized_start=576
+  _globals['_GETPERSONREQUEST']._serialized_end=628
+  _globals['_PERSON']._serialized_start=630
+  _globals['_PERSON']._serialized_end=702
+  _globals['_PEOPLESERVICE']._serialized_start=705
+  _globals['_PEOPLESERVICE']._serialized_end=1128
 # @@protoc_insertion_point(module_scope)

@@ -118,6 +118,54 @@ class NamePerson(_message.Message):
 Global___NamePerson: _TypeAlias = NamePerson  # noqa: Y015
 
 @_typing.final
+class ErasePeopleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErasePerson]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___ErasePerson] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasePeopleRequest: _TypeAlias = ErasePeopleRequest  # noqa: Y015
+
+@_typing.final
+class ErasePerson(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    command_id: _builtins.str
+    person_id: _builtins.str
+    reason_code: _builtins.str
+    """A code, e.g. "person-asked"; never free text."""
+    def __init__(
+        self,
+        *,
+        command_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "person_id", b"person_id", "reason_code", b"reason_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasePerson: _TypeAlias = ErasePerson  # noqa: Y015
+
+@_typing.final
 class GetPersonRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

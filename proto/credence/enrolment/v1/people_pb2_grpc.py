@@ -46,6 +46,11 @@ class PeopleServiceStub:
                 request_serializer=credence_dot_enrolment_dot_v1_dot_people__pb2.NamePeopleRequest.SerializeToString,
                 response_deserializer=credence_dot_common_dot_v1_dot_outcome__pb2.BatchResponse.FromString,
                 _registered_method=True)
+        self.ErasePeople = channel.unary_unary(
+                '/credence.enrolment.v1.PeopleService/ErasePeople',
+                request_serializer=credence_dot_enrolment_dot_v1_dot_people__pb2.ErasePeopleRequest.SerializeToString,
+                response_deserializer=credence_dot_common_dot_v1_dot_outcome__pb2.BatchResponse.FromString,
+                _registered_method=True)
         self.GetPerson = channel.unary_unary(
                 '/credence.enrolment.v1.PeopleService/GetPerson',
                 request_serializer=credence_dot_enrolment_dot_v1_dot_people__pb2.GetPersonRequest.SerializeToString,
@@ -69,6 +74,14 @@ class PeopleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ErasePeople(self, request, context):
+        """Stores that these people are erased. Every service then destroys its key of theirs by itself, for good: ask each
+        one's PrivacyService.GetErasure when it has. For whoever is known to any service, registered here or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPerson(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -86,6 +99,11 @@ def add_PeopleServiceServicer_to_server(servicer, server):
             'NamePeople': grpc.unary_unary_rpc_method_handler(
                     servicer.NamePeople,
                     request_deserializer=credence_dot_enrolment_dot_v1_dot_people__pb2.NamePeopleRequest.FromString,
+                    response_serializer=credence_dot_common_dot_v1_dot_outcome__pb2.BatchResponse.SerializeToString,
+            ),
+            'ErasePeople': grpc.unary_unary_rpc_method_handler(
+                    servicer.ErasePeople,
+                    request_deserializer=credence_dot_enrolment_dot_v1_dot_people__pb2.ErasePeopleRequest.FromString,
                     response_serializer=credence_dot_common_dot_v1_dot_outcome__pb2.BatchResponse.SerializeToString,
             ),
             'GetPerson': grpc.unary_unary_rpc_method_handler(
@@ -148,6 +166,33 @@ class PeopleService:
             target,
             '/credence.enrolment.v1.PeopleService/NamePeople',
             credence_dot_enrolment_dot_v1_dot_people__pb2.NamePeopleRequest.SerializeToString,
+            credence_dot_common_dot_v1_dot_outcome__pb2.BatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ErasePeople(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/credence.enrolment.v1.PeopleService/ErasePeople',
+            credence_dot_enrolment_dot_v1_dot_people__pb2.ErasePeopleRequest.SerializeToString,
             credence_dot_common_dot_v1_dot_outcome__pb2.BatchResponse.FromString,
             options,
             channel_credentials,

@@ -19,6 +19,10 @@ class PeopleServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.RegisterPeopleRequest, _outcome_pb2.BatchResponse]
     NamePeople: _aio.UnaryUnaryMultiCallable[_people_pb2.NamePeopleRequest, _outcome_pb2.BatchResponse]
+    ErasePeople: _aio.UnaryUnaryMultiCallable[_people_pb2.ErasePeopleRequest, _outcome_pb2.BatchResponse]
+    """Stores that these people are erased. Every service then destroys its key of theirs by itself, for good: ask each
+    one's PrivacyService.GetErasure when it has. For whoever is known to any service, registered here or not.
+    """
     GetPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]
 
 class PeopleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -37,6 +41,16 @@ class PeopleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.NamePeopleRequest,
         context: _aio.ServicerContext[_people_pb2.NamePeopleRequest, _abc.Awaitable[_outcome_pb2.BatchResponse]],
     ) -> _abc.Awaitable[_outcome_pb2.BatchResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ErasePeople(
+        self,
+        request: _people_pb2.ErasePeopleRequest,
+        context: _aio.ServicerContext[_people_pb2.ErasePeopleRequest, _abc.Awaitable[_outcome_pb2.BatchResponse]],
+    ) -> _abc.Awaitable[_outcome_pb2.BatchResponse]:
+        """Stores that these people are erased. Every service then destroys its key of theirs by itself, for good: ask each
+        one's PrivacyService.GetErasure when it has. For whoever is known to any service, registered here or not.
+        """
 
     @_abc_1.abstractmethod
     def GetPerson(

@@ -311,6 +311,7 @@ class ShortlistedMentor(_message.Message):
     IN_POST_FIELD_NUMBER: _builtins.int
     CORPORATE_EXPERIENCE_FIELD_NUMBER: _builtins.int
     PEN_PORTRAIT_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     mentor_id: _builtins.str
     background: _builtins.str
     """Codes as in RegisterMentor."""
@@ -319,6 +320,8 @@ class ShortlistedMentor(_message.Message):
     corporate_experience: _builtins.bool
     pen_portrait: _builtins.str
     """Empty when erased or not given. Personal."""
+    erased: _builtins.bool
+    """True: there was one, and it was erased with the person, for good."""
     def __init__(
         self,
         *,
@@ -328,10 +331,11 @@ class ShortlistedMentor(_message.Message):
         in_post: _builtins.bool = ...,
         corporate_experience: _builtins.bool = ...,
         pen_portrait: _builtins.str = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "corporate_experience", b"corporate_experience", "in_post", b"in_post", "mentor_id", b"mentor_id", "pen_portrait", b"pen_portrait", "sector", b"sector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "corporate_experience", b"corporate_experience", "erased", b"erased", "in_post", b"in_post", "mentor_id", b"mentor_id", "pen_portrait", b"pen_portrait", "sector", b"sector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

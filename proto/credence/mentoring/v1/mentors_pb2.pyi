@@ -156,6 +156,7 @@ class Mentor(_message.Message):
     EMPLOYER_ID_FIELD_NUMBER: _builtins.int
     PEN_PORTRAIT_FIELD_NUMBER: _builtins.int
     AWARDS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     background: _builtins.str
     sector: _builtins.str
@@ -164,6 +165,8 @@ class Mentor(_message.Message):
     employer_id: _builtins.str
     pen_portrait: _builtins.str
     """Empty when erased or not given."""
+    erased: _builtins.bool
+    """True: there was a pen portrait, and it was erased with the person, for good."""
     @_builtins.property
     def awards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every award held, for mentoring or not: "<programme id>/<award id>" each."""
@@ -179,10 +182,11 @@ class Mentor(_message.Message):
         employer_id: _builtins.str = ...,
         pen_portrait: _builtins.str = ...,
         awards: _abc.Iterable[_builtins.str] | None = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awards", b"awards", "background", b"background", "corporate_experience", b"corporate_experience", "employer_id", b"employer_id", "in_post", b"in_post", "pen_portrait", b"pen_portrait", "person_id", b"person_id", "sector", b"sector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awards", b"awards", "background", b"background", "corporate_experience", b"corporate_experience", "employer_id", b"employer_id", "erased", b"erased", "in_post", b"in_post", "pen_portrait", b"pen_portrait", "person_id", b"person_id", "sector", b"sector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

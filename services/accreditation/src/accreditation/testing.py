@@ -94,7 +94,6 @@ class Told:
         sessions = [
             cohorts_pb2.Session(
                 session_id=each.id,
-                title=each.title,
                 unit_kind=each.unit_kind,
                 module_id=each.module or "",
                 on=(starts_on + timedelta(days=each.day)).isoformat(),

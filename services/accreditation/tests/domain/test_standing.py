@@ -208,10 +208,18 @@ def test_a_certificate_waits_for_confirmation_then_for_a_name() -> None:
     named = replace(confirmed, person=PersonRecord(names=(NameChange(recorded=THEN, named=True),)))
     told = [standing(each, TODAY).award("commissioning-credit") for each in (facts, confirmed, named)]
     assert [each.certificate.reason_code for each in told if each is not None] == ["not-confirmed", "no-name", ""]
-    erased = PersonRecord(names=(*named.person.names, NameChange(recorded=THEN, named=False))) if named.person else None
-    without = standing(replace(named, person=erased), TODAY).award("commissioning-credit")
-    assert without is not None
-    assert without.certificate.state == "blocked"
+
+
+def test_an_erased_learners_award_stands_and_its_certificate_is_blocked() -> None:
+    facts = awarded(learner(*half(), assessment=passed()))
+    confirmed = replace(facts, credit=CreditRecord(person_id="p1", ledger=_confirmed(facts.ledger)))
+    names = (NameChange(recorded=THEN, named=True), NameChange(recorded=THEN, named=False, erased=True))
+    named, erased = (replace(confirmed, person=PersonRecord.of(kept)) for kept in (names[:1], names))
+    before, after = (standing(each, TODAY).award("commissioning-credit") for each in (named, erased))
+    assert before is not None
+    assert after is not None
+    assert (after.certificate.state, after.certificate.reason_code) == ("blocked", "holder-erased")
+    assert after.model_copy(update={"certificate": before.certificate}) == before
 
 
 def _confirmed(ledger: Ledger) -> Ledger:

@@ -23,7 +23,7 @@ def told(stream: str, event: Event) -> Any:
 
 
 def test_of_a_person_others_learn_only_whether_a_name_is_on_file() -> None:
-    registered = PersonRegistered(name=SECRET, email=SECRET, email_index="index")
+    registered = PersonRegistered(name=SECRET, email=SECRET)
     assert told("person-learner-01", registered) == events_pb2.PersonRegistered(person_id="learner-01", named=True)
     assert told("person-learner-01", PersonNamed(name=SECRET)) == events_pb2.PersonNamed(person_id="learner-01")
 
@@ -35,7 +35,7 @@ def test_of_a_request_others_do_not_learn_the_providers_references() -> None:
         programme_id="course",
         programme_version=2,
         employer_id=None,
-        references=(Reference(provider_id="provider-a", reference=SECRET, key="key"),),
+        references=(Reference(provider_id="provider-a", reference=SECRET),),
         effective_on=date(2024, 10, 1),
         limited=True,
     )

@@ -51,7 +51,7 @@ from enrolment.domain.enrolment import (
     EnrolmentWithdrawn,
     Reference,
 )
-from enrolment.domain.person import PERSON, PersonNamed, PersonRegistered
+from enrolment.domain.person import PERSON, PersonErased, PersonNamed, PersonRegistered
 from enrolment.domain.pool import POOL, PlaceDeclined, PlaceReleased, PlaceTaken, QueueJoined, QueueLeft
 from enrolment.domain.programme import PROGRAMME, ProgrammeLoaded
 from eventcore.goldens import Goldens
@@ -268,13 +268,19 @@ def corrected(unit: Unit, value: AttendedValue) -> AttendanceCorrected:
     )
 
 
+REGISTERED = PersonRegistered(name=SEALED, email=ADDRESS)
+NAMED = PersonRegistered(name=SEALED, email=None)
+NAMELESS = PersonRegistered(name=None, email=None)
+REQUESTED = requested("e06000001", Reference(provider_id="provider-a", reference=SEALED))
+UNREFERENCED = requested(None)
 GOLDENS: Final = Goldens(
     Path(__file__).parent / "golden",
     (PERSON, PROGRAMME, COHORT, POOL, ENROLMENT),
     {
         "full": [
-            PersonRegistered(name=SEALED, email=ADDRESS, email_index="index"),
+            REGISTERED,
             PersonNamed(name=SEALED),
+            PersonErased(reason_code="person-asked"),
             ProgrammeLoaded(programme=PROGRAMME_SAID),
             opened(whole=True, sessions=(WHOLE_SESSION,)),
             SessionScheduled(session=WHOLE_SESSION),
@@ -284,7 +290,7 @@ GOLDENS: Final = Goldens(
             PlaceDeclined(person_id="learner-01", request=1),
             PlaceReleased(person_id="learner-01", on=DAY),
             QueueLeft(person_id="learner-01"),
-            requested("e06000001", Reference(provider_id="provider-a", reference=SEALED, key="index")),
+            REQUESTED,
             EnrolmentPlaced(placed_on=DAY),
             EnrolmentWaitlisted(),
             EnrolmentDeclined(),
@@ -293,20 +299,27 @@ GOLDENS: Final = Goldens(
             corrected(Unit(unscheduled=RECORD), AttendedValue(state="partial", minutes=90)),
         ],
         "required": [
-            PersonRegistered(name=None, email=None, email_index=None),
+            NAMELESS,
             ProgrammeLoaded(programme=BARE_PROGRAMME),
             opened(whole=False, sessions=()),
             SessionScheduled(session=BARE_SESSION),
             PlaceTaken(person_id="learner-01", request=1, on=DAY, freed_on=None),
-            requested(None),
+            UNREFERENCED,
             recorded(Unit(session_id="s1"), AttendedValue(state="present")),
             corrected(Unit(session_id="s1"), AttendedValue(state="absent")),
         ],
-        "named": [PersonRegistered(name=SEALED, email=None, email_index=None)],
+        "named": [NAMED],
         "without-module": [opened(whole=True, sessions=(SESSION,)), SessionScheduled(session=SESSION)],
         "bare-session": [opened(whole=True, sessions=(BARE_SESSION,))],
         "partial": [recorded(Unit(session_id="s1"), AttendedValue(state="partial", minutes=90))],
         "late": [recorded(Unit(unscheduled=BARE_RECORD), AttendedValue(state="late"))],
         "excused": [corrected(Unit(unscheduled=RECORD), AttendedValue(state="excused", excuse_code="illness"))],
+    },
+    older={
+        "person.registered.v1.full": REGISTERED,
+        "person.registered.v1.named": NAMED,
+        "person.registered.v1.required": NAMELESS,
+        "enrolment.requested.v1.full": REQUESTED,
+        "enrolment.requested.v1.required": UNREFERENCED,
     },
 )

@@ -31,9 +31,7 @@ from eventcore.personal import Sealed
 from eventcore.testing import NOON, given
 
 TODAY = date(2024, 10, 1)  # of NOON, the tests' now
-REFERENCE = Reference(
-    provider_id="provider-a", reference=Sealed(person="learner-01", field="reference", box="box"), key="key"
-)
+REFERENCE = Reference(provider_id="provider-a", reference=Sealed(person="learner-01", field="reference", box="box"))
 TERMS: dict[str, Any] = {
     "cohort_id": "c1",
     "person_id": "learner-01",

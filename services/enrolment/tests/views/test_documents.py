@@ -17,7 +17,7 @@ from eventcore.store import Versioned
 NOW, DAY = datetime(2024, 10, 1, 12, 0, tzinfo=UTC), date(2024, 10, 1)
 SEALED = Sealed(person="learner-01", field="name", box="Ym94")
 HISTORIES: dict[str, list[Event]] = {
-    "person": [PersonRegistered(name=None, email=SEALED, email_index="index"), PersonNamed(name=SEALED)],
+    "person": [PersonRegistered(name=None, email=SEALED), PersonNamed(name=SEALED)],
     "pool": [
         PlaceTaken(person_id="a", request=1, on=DAY, freed_on=None),
         QueueJoined(person_id="b", request=1, on=DAY),

@@ -19,6 +19,7 @@ from mentoring.views.awards import AWARDS
 from mentoring.views.enrolments import ENROLMENTS
 from mentoring.views.matches import MATCHES
 from mentoring.views.mentors import MENTORS
+from mentoring.views.people import PEOPLE
 from mentoring.views.programmes import PROGRAMMES
 from servicekit.kernel import Kernel
 from servicekit.process import Kit, Service, run_service
@@ -34,7 +35,7 @@ PARTS = Parts(
     name="mentoring",
     topic="credence.mentoring.v1",
     deciders=(MENTOR, MATCH),
-    views=(MENTORS, MATCHES, AWARDS, ENROLMENTS, PROGRAMMES),
+    views=(MENTORS, MATCHES, AWARDS, ENROLMENTS, PROGRAMMES, PEOPLE),
     public=public,
     register=register,
     listens_to={

@@ -51,6 +51,7 @@ class MongoStores:
     async def prepare(self, views: Sequence[View[Any]] = (), evaluations: Sequence[str] = ()) -> None:
         """Creates what is missing: indexes, and the epoch. Raises StoreUnavailable: call again."""
         await self.appends.prepare()
+        await self.keys.prepare()
         await self.operations.prepare()
         await self.views.ensure_indexes(views)
         await self.targets.ensure_indexes(evaluations)

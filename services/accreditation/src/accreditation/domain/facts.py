@@ -19,6 +19,7 @@ from accreditation.domain.rules import AttendanceState
 from catalogue.model import Programme
 from eventcore.decider import Decider
 from eventcore.event import Recorded, StoredEvent
+from eventcore.personal import AboutPerson
 
 S = TypeVar("S")
 EnrolmentStatus: TypeAlias = Literal["requested", "waiting", "placed", "withdrawn", "declined"]
@@ -179,19 +180,24 @@ class ProgrammeRecord(Frozen):
 class NameChange(Frozen):
     recorded: datetime
     named: bool
+    erased: bool = False
 
 
-class PersonRecord(Frozen):
+class PersonRecord(Frozen, AboutPerson):
     """Whether a name is on file: a certificate is never issued without one. The name itself never comes here."""
 
     names: tuple[NameChange, ...]
+
+    @classmethod
+    def of(cls, names: tuple[NameChange, ...]) -> PersonRecord:
+        return cls(names=names, erased=any(each.erased for each in names))
 
     @property
     def named(self) -> bool:
         return bool(self.names) and self.names[-1].named
 
     def as_of(self, cut: Cut) -> PersonRecord:
-        return PersonRecord(names=tuple(each for each in self.names if cut.admits(each.recorded, None)))
+        return PersonRecord.of(tuple(each for each in self.names if cut.admits(each.recorded, None)))
 
 
 # From mentoring

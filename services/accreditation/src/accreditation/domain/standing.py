@@ -278,6 +278,9 @@ def _certificate(award: Award, state: StandingState, facts: LearnerFacts) -> Cer
         return Certificate(state="blocked", reason_code="under-review", reason=words)
     if state != "confirmed":
         return Certificate(state="not-due", reason_code="not-confirmed", reason="the award is not confirmed")
+    if facts.person is not None and facts.person.erased:
+        words = "the learner was erased, and no certificate is issued without its holder's name"
+        return Certificate(state="blocked", reason_code="holder-erased", reason=words)
     if facts.person is None or not facts.person.named:
         words = "the learner's name is not on file: have it registered"
         return Certificate(state="blocked", reason_code="no-name", reason=words)

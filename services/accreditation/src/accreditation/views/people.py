@@ -1,4 +1,4 @@
-"""Whether a person's name is on file, as enrolment tells it; the name itself never comes here."""
+"""Whether a person's name is on file, and whether they were erased; the name itself never comes here."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ CATEGORY = "person"
 def fold(document: PersonRecord | None, event: Recorded[Any]) -> PersonRecord:
     match event.event:
         case events_pb2.PersonRegistered() as registered:
-            named = registered.named
+            change = NameChange(recorded=event.recorded, named=registered.named)
         case events_pb2.PersonNamed():
-            named = True
+            change = NameChange(recorded=event.recorded, named=True)
         case events_pb2.PersonErased():
-            named = False
+            change = NameChange(recorded=event.recorded, named=False, erased=True)
         case other:
             raise ValueError(f"a person's stream holds {type(other).__name__} at {event.id}")
     names = document.names if document is not None else ()
-    return PersonRecord(names=(*names, NameChange(recorded=event.recorded, named=named)))
+    return PersonRecord.of((*names, change))
 
 
 PEOPLE = View(name="people", category=CATEGORY, document=PersonRecord, fold=fold)

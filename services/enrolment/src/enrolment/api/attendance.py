@@ -19,6 +19,7 @@ from enrolment.views.cohorts import COHORTS
 from enrolment.views.enrolments import ENROLMENTS
 from enrolment.views.registers import Line, Marked, outstanding, references_of, register, template
 from eventcore.decider import Refusal
+from eventcore.personal import Erased
 from servicekit.batches import decided, rows
 from servicekit.call import current_scope
 from servicekit.errors import FailedPrecondition, InvalidArgument
@@ -222,7 +223,7 @@ def _answer(i: int, answer: RegisterAnswer) -> attendance_pb2.AttendanceAnswer:
     return attendance_pb2.AttendanceAnswer(outcome=decided(i, answer.outcome), current=_standing(answer.current))
 
 
-def _template_row(line: Line, reference: str) -> attendance_pb2.TemplateRow:
+def _template_row(line: Line, reference: str | Erased) -> attendance_pb2.TemplateRow:
     return attendance_pb2.TemplateRow(
         cohort_id=line.enrolment.cohort_id,
         session_id=line.session.session_id,
@@ -230,17 +231,19 @@ def _template_row(line: Line, reference: str) -> attendance_pb2.TemplateRow:
         on=line.session.on.isoformat(),
         minutes=line.session.minutes,
         person_id=line.enrolment.person_id,
-        learner_reference=reference,
+        learner_reference="" if isinstance(reference, Erased) else reference,
+        reference_erased=isinstance(reference, Erased),
         current=_standing(line.current),
     )
 
 
-def _entry(entry: Marked, reference: str) -> attendance_pb2.RegisterEntry:
+def _entry(entry: Marked, reference: str | Erased) -> attendance_pb2.RegisterEntry:
     *older, current = entry.values
     return attendance_pb2.RegisterEntry(
         cohort_id=entry.enrolment.cohort_id,
         person_id=entry.enrolment.person_id,
-        learner_reference=reference,
+        learner_reference="" if isinstance(reference, Erased) else reference,
+        reference_erased=isinstance(reference, Erased),
         session_id=current.unit.session_id or "",
         unscheduled=unscheduled_to_proto(current.unit.unscheduled),
         current=_standing(current),

@@ -16,6 +16,7 @@ from enrolment.domain.limits import REFERENCE_CHARS_MAX, REFERENCES_MAX
 from enrolment.views.enrolments import ENROLMENTS
 from enrolment.views.queries import EnrolmentEntry, find_enrolment, list_enrolments
 from eventcore.decider import Refusal
+from eventcore.personal import Erased
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
@@ -154,7 +155,9 @@ def _enrolment(entry: EnrolmentEntry) -> enrolments_pb2.Enrolment:
         withdrawn_reason_code=enrolment.withdrawn_reason_code or "",
         waiting_position=entry.waiting_position,
         references=[
-            enrolments_pb2.LearnerReference(provider_id=provider_id, reference=reference)
+            enrolments_pb2.LearnerReference(provider_id=provider_id, erased=True)
+            if isinstance(reference, Erased)
+            else enrolments_pb2.LearnerReference(provider_id=provider_id, reference=reference)
             for provider_id, reference in entry.references
         ],
         version=entry.version,

@@ -8,7 +8,14 @@ import grpc
 
 from credence.common.v1 import outcome_pb2
 from credence.enrolment.v1 import people_pb2, people_pb2_grpc
-from enrolment.application.people import NameWish, RegisterWish, name_people, register_people
+from enrolment.application.people import (
+    EraseWish,
+    NameWish,
+    RegisterWish,
+    erase_people,
+    name_people,
+    register_people,
+)
 from enrolment.domain.limits import EMAIL_CHARS_MAX, NAME_CHARS_MAX
 from enrolment.views.people import PEOPLE, find_person
 from eventcore.decider import Refusal
@@ -34,6 +41,12 @@ class PeopleApi(people_pb2_grpc.PeopleServiceServicer):
     ) -> outcome_pb2.BatchResponse:
         wishes = [_naming(row) for row in rows(request.rows)]
         return self._kernel.answer(await name_people(self._kernel, current_scope(), wishes))
+
+    async def ErasePeople(
+        self, request: people_pb2.ErasePeopleRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> outcome_pb2.BatchResponse:
+        wishes = [_erasure(row) for row in rows(request.rows)]
+        return self._kernel.answer(await erase_people(self._kernel, current_scope(), wishes))
 
     async def GetPerson(
         self, request: people_pb2.GetPersonRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -69,3 +82,11 @@ def _naming(row: people_pb2.NamePerson) -> NameWish | Refusal:
     found.id("person_id", row.person_id)
     found.text("name", row.name, NAME_CHARS_MAX)
     return malformed(found) if found else NameWish(row.command_id, row.person_id, row.name.strip())
+
+
+def _erasure(row: people_pb2.ErasePerson) -> EraseWish | Refusal:
+    found = Violations()
+    found.command_id(row.command_id)
+    found.id("person_id", row.person_id)
+    found.id("reason_code", row.reason_code)
+    return malformed(found) if found else EraseWish(row.command_id, row.person_id, row.reason_code)

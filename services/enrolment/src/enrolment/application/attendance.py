@@ -12,7 +12,6 @@ from typing import Final, TypeAlias
 
 from catalogue.model import Programme
 from enrolment.application.cohorts import cohorts_of, programmes_of
-from enrolment.application.enrolments import reference_key
 from enrolment.domain.attendance import Attended, Mark, Unscheduled
 from enrolment.domain.cohort import Cohort
 from enrolment.domain.enrolment import ENROLMENT, Enrolment, EnrolmentCommand, MarkAttendance, enrolment_stream
@@ -25,7 +24,7 @@ from eventcore.outcome import Outcome
 from servicekit.kernel import NOT_FOUND, Kernel
 from servicekit.scope import Scope
 
-Persons: TypeAlias = Mapping[tuple[str, str], Sequence[str]]  # by cohort and reference key
+Persons: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]  # by cohort and the provider's reference
 
 UNKNOWN_REFERENCE: Final = Refusal(
     "not-enrolled",
@@ -85,7 +84,7 @@ async def post_attendance(
         judged = _judged(kernel, cohort, programmes[cohort.programme_id, cohort.programme_version], provider_id, row)
         if isinstance(judged, Refusal):
             return judged
-        person_id = _person(kernel, persons, provider_id, row)
+        person_id = _person(persons, row)
         if isinstance(person_id, Refusal):
             return person_id
         command = MarkAttendance(
@@ -121,19 +120,15 @@ def _judged(
 
 
 async def _persons(kernel: Kernel, provider_id: str, rows: Sequence[RegisterRow]) -> Persons:
-    """Whom the rows' references name: one read a cohort."""
-    keys: dict[str, list[str]] = {}
-    for row in rows:
-        if row.learner_reference is not None:
-            keys.setdefault(row.cohort_id, []).append(reference_key(kernel, provider_id, row.learner_reference))
-    found = {cohort_id: await by_reference(kernel.reader, cohort_id, each) for cohort_id, each in keys.items()}
-    return {(cohort_id, key): persons for cohort_id, named in found.items() for key, persons in named.items()}
+    """Whom the provider's references name, in the cohorts whose rows use them."""
+    cohort_ids = {row.cohort_id for row in rows if row.learner_reference is not None}
+    return {cohort_id: await by_reference(kernel, cohort_id, provider_id) for cohort_id in sorted(cohort_ids)}
 
 
-def _person(kernel: Kernel, persons: Persons, provider_id: str, row: RegisterRow) -> str | Refusal:
+def _person(persons: Persons, row: RegisterRow) -> str | Refusal:
     if row.learner_reference is None:
         return row.person_id or ""
-    named = persons.get((row.cohort_id, reference_key(kernel, provider_id, row.learner_reference)), ())
+    named = persons[row.cohort_id].get(row.learner_reference, ())
     match named:
         case [person_id]:
             return person_id

@@ -18,7 +18,7 @@ from enrolment.domain.enrolment import (
     Withdraw,
     enrolment_stream,
 )
-from enrolment.domain.person import PERSON, person_stream
+from enrolment.domain.person import PERSON, PERSON_ERASED, person_stream
 from enrolment.domain.placing import join
 from enrolment.domain.pool import POOL, PoolCommand, pool_stream
 from eventcore.decider import Refusal
@@ -62,7 +62,12 @@ async def request_enrolments(
             return NOT_FOUND
         if cohort is None:
             return NOT_OPENED
-        if not people[person_stream(wish.person_id)][1].registered:
+        person = people[person_stream(wish.person_id)][1]
+        if person.erased and (wish.references or not person.registered):
+            # Nobody can register them any more, and nothing personal is sealed of them again. What they were enrolled
+            # for without a reference goes on, under their id.
+            return PERSON_ERASED
+        if not person.registered:
             fields = (("person_id", "is nobody's"),)
             return Refusal("person-unknown", "nobody is registered with this id: register the person first", fields)
         command = RequestEnrolment(
@@ -132,14 +137,5 @@ async def withdraw_enrolments(
     return await kernel.execute(ENROLMENT, [request(wish) for wish in wishes])
 
 
-def reference_key(kernel: Kernel, provider_id: str, reference: str) -> str:
-    """The blind index of a provider's word for a learner; the same word of two providers has two."""
-    return kernel.keyring.blind_index("learner-reference", f"{provider_id}\0{reference}")
-
-
 async def _reference(kernel: Kernel, person_id: str, provider_id: str, reference: str) -> Reference:
-    return Reference(
-        provider_id=provider_id,
-        reference=await kernel.keyring.seal(person_id, "reference", reference),
-        key=reference_key(kernel, provider_id, reference),
-    )
+    return Reference(provider_id=provider_id, reference=await kernel.keyring.seal(person_id, "reference", reference))

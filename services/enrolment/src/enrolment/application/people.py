@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from enrolment.domain.person import PERSON, NamePerson, Person, PersonCommand, RegisterPerson, person_stream
+from enrolment.domain.person import (
+    PERSON,
+    PERSON_ERASED,
+    ErasePerson,
+    NamePerson,
+    Person,
+    PersonCommand,
+    RegisterPerson,
+    person_stream,
+)
 from eventcore.decider import Command, Refusal
 from eventcore.execute import Request
 from eventcore.outcome import Outcome
@@ -17,9 +26,6 @@ from servicekit.scope import Scope
 
 SEALING_AT_ONCE: Final = 50  # each may read or create a key
 
-PERSON_ERASED: Final = Refusal(
-    "person-erased", "this person was erased: nothing personal is kept of them again, so leave it out"
-)
 W = TypeVar("W")
 C = TypeVar("C", bound=Command)
 
@@ -32,6 +38,13 @@ class RegisterWish:
     person_id: str
     name: str
     email: str
+
+
+@dataclass(frozen=True)
+class EraseWish:
+    command_id: str
+    person_id: str
+    reason_code: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,6 @@ async def register_people(
         command = RegisterPerson(
             name=await seal(wish.person_id, "name", wish.name) if wish.name else None,
             email=await seal(wish.person_id, "email", wish.email) if wish.email else None,
-            email_index=kernel.keyring.blind_index("email", wish.email.casefold()) if wish.email else None,
         )
         return kernel.request(person_stream(wish.person_id), command, wish.command_id)
 
@@ -66,6 +78,19 @@ async def name_people(kernel: Kernel, scope: Scope, wishes: Sequence[NameWish | 
         return kernel.request(person_stream(wish.person_id), command, wish.command_id)
 
     return await kernel.execute(PERSON, await sealing(wishes, request))
+
+
+async def erase_people(kernel: Kernel, scope: Scope, wishes: Sequence[EraseWish | Refusal]) -> list[Outcome[Person]]:
+    """Says it, and no more: each service destroys its own key when it hears of it (`eventcore.erasure`)."""
+
+    def request(wish: EraseWish | Refusal) -> Request[PersonCommand] | Refusal:
+        if isinstance(wish, Refusal):
+            return wish
+        if not scope.sees_person(wish.person_id):
+            return NOT_FOUND
+        return kernel.request(person_stream(wish.person_id), ErasePerson(reason_code=wish.reason_code), wish.command_id)
+
+    return await kernel.execute(PERSON, [request(wish) for wish in wishes])
 
 
 async def sealing(

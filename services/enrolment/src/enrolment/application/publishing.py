@@ -25,7 +25,7 @@ from enrolment.domain.enrolment import (
     EnrolmentWithdrawn,
 )
 from enrolment.domain.person import CATEGORY as PERSON_CATEGORY
-from enrolment.domain.person import PersonNamed, PersonRegistered
+from enrolment.domain.person import PersonErased, PersonNamed, PersonRegistered
 from enrolment.domain.pool import PlaceDeclined, PlaceReleased, PlaceTaken, QueueJoined, QueueLeft
 from enrolment.domain.programme import ProgrammeLoaded
 from eventcore.event import Recorded, UnknownEventType
@@ -46,6 +46,8 @@ def public(recorded: Recorded[Any]) -> Message | None:
             return events_pb2.PersonRegistered(person_id=_id(recorded, PERSON_CATEGORY), named=name is not None)
         case PersonNamed():
             return events_pb2.PersonNamed(person_id=_id(recorded, PERSON_CATEGORY))
+        case PersonErased():
+            return events_pb2.PersonErased(person_id=_id(recorded, PERSON_CATEGORY))
         case ProgrammeLoaded(programme=programme):
             return events_pb2.ProgrammePublished(programme=programme_to_proto(programme))
         case CohortOpened() as opened:
@@ -55,12 +57,10 @@ def public(recorded: Recorded[Any]) -> Message | None:
                 programme_version=opened.programme_version,
                 starts_on=opened.starts_on.isoformat(),
                 ends_on=opened.ends_on.isoformat(),
-                sessions=[session_to_proto(session) for session in opened.sessions],
+                sessions=[_planned(session) for session in opened.sessions],
             )
         case SessionScheduled(session=session):
-            return events_pb2.SessionScheduled(
-                cohort_id=_id(recorded, COHORT_CATEGORY), session=session_to_proto(session)
-            )
+            return events_pb2.SessionScheduled(cohort_id=_id(recorded, COHORT_CATEGORY), session=_planned(session))
         case SessionCancelled(session_id=session_id, reason_code=reason_code):
             return events_pb2.SessionCancelled(
                 cohort_id=_id(recorded, COHORT_CATEGORY), session_id=session_id, reason_code=reason_code
@@ -102,6 +102,14 @@ def public(recorded: Recorded[Any]) -> Message | None:
             return None  # how places are shared out is this service's own business; enrolments say what came of it
         case unknown:
             raise UnknownEventType(f"{type(unknown).__name__}: decide here what others may see of it")
+
+
+def _planned(session: Session) -> cohorts_pb2.Session:
+    """Without its title and place: words, which may be about somebody, and would stay on the topic for good."""
+    told = session_to_proto(session)
+    told.ClearField("title")
+    told.ClearField("place")
+    return told
 
 
 def session_to_proto(session: Session) -> cohorts_pb2.Session:

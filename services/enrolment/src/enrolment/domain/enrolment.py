@@ -6,9 +6,9 @@ limited this stream asks and the cohort's pool answers; the evaluation in `placi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import ClassVar, Final, Literal, TypeAlias, assert_never
+from typing import Any, ClassVar, Final, Literal, TypeAlias, assert_never
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from enrolment.domain.attendance import Attended, Mark, Unit
 from enrolment.domain.limits import MARKS_MAX
 from enrolment.domain.values import LOOKED_UP, Value, civil_date
 from eventcore.decider import Command, Decider, Refusal
-from eventcore.event import Event
+from eventcore.event import Event, Upcast
 from eventcore.personal import Sealed
 
 CATEGORY: Final = "enrolment"
@@ -28,18 +28,24 @@ def enrolment_stream(cohort_id: str, person_id: str) -> str:
 
 
 class Reference(Value):
-    """What a provider calls this learner. `key` is its blind index, for looking it up."""
+    """What a provider calls this learner."""
 
     provider_id: str
     reference: Sealed
-    key: str
 
 
 # Events
 
 
+def _without_keys(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """v1 kept a keyed hash of each reference, which would outlive the person's key."""
+    references = [{name: each[name] for name in ("provider_id", "reference")} for each in data["references"]]
+    return {**data, "references": references}
+
+
 class EnrolmentRequested(Event):
-    stored_type: ClassVar[str] = "enrolment.requested.v1"
+    stored_type: ClassVar[str] = "enrolment.requested.v2"
+    upcasts: ClassVar[Mapping[str, Upcast]] = {"enrolment.requested.v1": _without_keys}
     cohort_id: str
     person_id: str
     programme_id: str

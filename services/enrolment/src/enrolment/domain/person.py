@@ -1,15 +1,18 @@
-"""A person who takes part: stream `person-<person id>`. What is personal comes sealed and stays sealed."""
+"""A person who takes part: stream `person-<person id>`. What is personal comes sealed and stays sealed.
+
+A person may be erased who never registered here: other services may know them, and hear of it from this stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, Final, TypeAlias, assert_never
+from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
 from enrolment.domain.values import Value
 from eventcore.decider import Command, Decider, Refusal
-from eventcore.event import Event
-from eventcore.personal import Sealed
+from eventcore.event import Event, Upcast
+from eventcore.personal import AboutPerson, Sealed
 
 CATEGORY: Final = "person"
 
@@ -21,11 +24,16 @@ def person_stream(person_id: str) -> str:
 # Events
 
 
+def _without_index(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """v1 kept a keyed hash of the address, which would outlive the person's key."""
+    return {name: value for name, value in data.items() if name != "email_index"}
+
+
 class PersonRegistered(Event):
-    stored_type: ClassVar[str] = "person.registered.v1"
+    stored_type: ClassVar[str] = "person.registered.v2"
+    upcasts: ClassVar[Mapping[str, Upcast]] = {"person.registered.v1": _without_index}
     name: Sealed | None
     email: Sealed | None
-    email_index: str | None  # keyed hash, to look an address up without keeping it
 
 
 class PersonNamed(Event):
@@ -33,28 +41,36 @@ class PersonNamed(Event):
     name: Sealed
 
 
-PersonEvent: TypeAlias = PersonRegistered | PersonNamed
+class PersonErased(Event):
+    """Stored first; then every service that folds it destroys its own key of this person."""
+
+    stored_type: ClassVar[str] = "person.erased.v1"
+    reason_code: str
+
+
+PersonEvent: TypeAlias = PersonRegistered | PersonNamed | PersonErased
 
 
 # State
 
 
-class Person(Value):
-    """`registered_name` is what the registration said; `name` what holds now."""
+class Person(Value, AboutPerson):
+    """`registered_name` is what the registration said; `name` what holds now. Once erased, nothing sealed is left."""
 
     registered: bool = False
     registered_name: Sealed | None = None
     name: Sealed | None = None
     email: Sealed | None = None
-    email_index: str | None = None
 
 
 def evolve(state: Person, event: PersonEvent, version: int) -> Person:
     match event:
-        case PersonRegistered(name=name, email=email, email_index=index):
-            return Person(registered=True, registered_name=name, name=name, email=email, email_index=index)
+        case PersonRegistered(name=name, email=email):
+            return Person(registered=True, registered_name=name, name=name, email=email)
         case PersonNamed(name=name):
             return state.model_copy(update={"name": name})
+        case PersonErased():
+            return Person(registered=state.registered, erased=True)
         case _:
             assert_never(event)
 
@@ -67,21 +83,33 @@ class RegisterPerson(Command):
 
     name: Sealed | None
     email: Sealed | None
-    email_index: str | None
 
 
 class NamePerson(Command):
     name: Sealed
 
 
-PersonCommand: TypeAlias = RegisterPerson | NamePerson
+class ErasePerson(Command):
+    reason_code: str
+
+
+PersonCommand: TypeAlias = RegisterPerson | NamePerson | ErasePerson
 
 
 # Decide
 
+PERSON_ERASED: Final = Refusal(
+    "person-erased", "this person was erased: nothing personal is kept of them again, so leave it out"
+)
+
 
 def decide(command: PersonCommand, state: Person, now: datetime) -> Sequence[PersonEvent] | Refusal:
     match command:
+        case ErasePerson(reason_code=reason_code):
+            return [] if state.erased else [PersonErased(reason_code=reason_code)]
+        case RegisterPerson() | NamePerson() if state.erased:
+            # The key may still be there: it goes when this service folds the erasure.
+            return PERSON_ERASED
         case RegisterPerson():
             return _register(command, state)
         case NamePerson(name=name):
@@ -95,7 +123,7 @@ def decide(command: PersonCommand, state: Person, now: datetime) -> Sequence[Per
 
 def _register(command: RegisterPerson, state: Person) -> Sequence[PersonEvent] | Refusal:
     if not state.registered:
-        return [PersonRegistered(name=command.name, email=command.email, email_index=command.email_index)]
+        return [PersonRegistered(name=command.name, email=command.email)]
     differing = []
     if command.name not in (None, state.registered_name, state.name):
         differing.append(("name", "differs from the name on file: change it with NamePeople"))
@@ -110,7 +138,7 @@ def _register(command: RegisterPerson, state: Person) -> Sequence[PersonEvent] |
 
 PERSON: Decider[Person, PersonCommand, PersonEvent] = Decider(
     category=CATEGORY,
-    events=(PersonRegistered, PersonNamed),
+    events=(PersonRegistered, PersonNamed, PersonErased),
     initial=Person(),
     evolve=evolve,
     decide=decide,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from enrolment.domain.enrolment import CATEGORY, ENROLMENT, Enrolment, Reference
+from enrolment.domain.enrolment import CATEGORY, ENROLMENT, Enrolment
 from eventcore.evaluate import Reader
 from eventcore.event import Recorded
 from eventcore.fold import View
 from eventcore.personal import Erased
 from servicekit.kernel import Kernel
-from servicekit.scope import Scope
 
 
 def fold(document: Enrolment | None, event: Recorded[Any]) -> Enrolment | None:
@@ -23,7 +22,7 @@ ENROLMENTS = View(
     category=CATEGORY,
     document=Enrolment,
     fold=fold,
-    indexes=(("cohort_id", "status"), ("cohort_id", "references.key"), ("person_id",)),
+    indexes=(("cohort_id", "status"), ("cohort_id", "references.provider_id"), ("person_id",)),
 )
 
 
@@ -39,26 +38,27 @@ async def asking(reader: Reader, cohort_ids: Collection[str]) -> list[Enrolment]
     return [fact.document for fact in found.values() if fact.document]
 
 
-async def by_reference(reader: Reader, cohort_id: str, keys: Sequence[str]) -> dict[str, list[str]]:
-    """The persons of a cohort, which the caller may see, whom a reference names, by the reference's key."""
-    found = await reader.find(ENROLMENTS, {"cohort_id": cohort_id, "references.key": sorted(set(keys))})
+async def by_reference(kernel: Kernel, cohort_id: str, provider_id: str) -> dict[str, list[str]]:
+    """The persons of a cohort, which the caller may see, by what the provider calls them.
+
+    The cohort's references are opened and looked through. An index of keyed hashes would spare that, and would be one
+    more thing that says, after an erasure, who somebody was.
+    """
+    found = await kernel.reader.find(ENROLMENTS, {"cohort_id": cohort_id, "references.provider_id": provider_id})
+    enrolments = [fact.document for fact in found.values() if fact.document]
     persons: dict[str, list[str]] = {}
-    for fact in found.values():
-        assert fact.document is not None
-        for reference in fact.document.references:
-            persons.setdefault(reference.key, []).append(fact.document.person_id)
+    for enrolment, opened in zip(enrolments, await open_references(kernel, enrolments), strict=True):
+        reference = opened[provider_id]
+        if not isinstance(reference, Erased):
+            persons.setdefault(reference, []).append(enrolment.person_id)
     return persons
 
 
-async def open_references(kernel: Kernel, scope: Scope, enrolment: Enrolment) -> list[tuple[str, str]]:
-    """(provider, its word for the learner), those the caller may read and that can still be read."""
-    return [
-        (reference.provider_id, await open_reference(kernel, reference))
-        for reference in enrolment.references
-        if scope.sees_provider(reference.provider_id)
-    ]
-
-
-async def open_reference(kernel: Kernel, reference: Reference) -> str:
-    opened = await kernel.keyring.open(reference.reference)
-    return "" if isinstance(opened, Erased) else opened
+async def open_references(kernel: Kernel, enrolments: Sequence[Enrolment]) -> list[dict[str, str | Erased]]:
+    """What each provider calls these learners, for each enrolment."""
+    named = [(i, each) for i, enrolment in enumerate(enrolments) for each in enrolment.references]
+    opened = await kernel.keyring.open_all([each.reference for _, each in named])
+    found: list[dict[str, str | Erased]] = [{} for _ in enrolments]
+    for (i, each), reference in zip(named, opened, strict=True):
+        found[i][each.provider_id] = reference
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 from enrolment.domain.person import CATEGORY, PERSON, Person, person_stream
 from eventcore.event import Recorded
 from eventcore.fold import View
-from eventcore.personal import ERASED, Erased, Sealed
+from eventcore.personal import Erased
 from servicekit.kernel import Kernel
 from servicekit.scope import Scope
 
@@ -17,7 +17,7 @@ def fold(document: Person | None, event: Recorded[Any]) -> Person:
     return PERSON.evolve(document or PERSON.initial, event.event, event.version)
 
 
-PEOPLE = View(name="people", category=CATEGORY, document=Person, fold=fold, indexes=(("email_index",),))
+PEOPLE = View(name="people", category=CATEGORY, document=Person, fold=fold)
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,9 @@ async def find_person(kernel: Kernel, scope: Scope, person_id: str) -> PersonEnt
     person = (await kernel.reader.get(PEOPLE, [stream]))[stream].document
     if person is None:
         return None
-    opened = [await _open(kernel, person.name), await _open(kernel, person.email)]
-    name, email = ("" if isinstance(value, Erased) else value for value in opened)
-    return PersonEntry(name, email, erased=ERASED in opened)
-
-
-async def _open(kernel: Kernel, sealed: Sealed | None) -> str | Erased:
-    return "" if sealed is None else await kernel.keyring.open(sealed)
+    sealed = {name: value for name, value in (("name", person.name), ("email", person.email)) if value is not None}
+    opened = dict(zip(sealed, await kernel.keyring.open_all(list(sealed.values())), strict=True))
+    readable = {name: value for name, value in opened.items() if not isinstance(value, Erased)}
+    # The key may be gone before the fold has come this far, and the other way round.
+    erased = person.erased or len(readable) < len(opened)
+    return PersonEntry(readable.get("name", ""), readable.get("email", ""), erased)

@@ -17,6 +17,7 @@ from enrolment.views.enrolments import ENROLMENTS, open_references
 from enrolment.views.pools import POOLS
 from enrolment.views.programmes import PROGRAMMES
 from eventcore.evaluate import Reader
+from eventcore.personal import Erased
 from servicekit.kernel import Kernel
 from servicekit.scope import Scope
 
@@ -32,12 +33,12 @@ class CohortEntry:
 
 @dataclass(frozen=True)
 class EnrolmentEntry:
-    """`references` are (provider, its word for the learner), those the caller may read."""
+    """`references` are (provider, its word for the learner), of providers whose words the caller may read."""
 
     version: int
     enrolment: Enrolment
     waiting_position: int
-    references: list[tuple[str, str]]
+    references: list[tuple[str, str | Erased]]
 
 
 async def find_cohort(reader: Reader, scope: Scope, cohort_id: str) -> CohortEntry | None:
@@ -117,9 +118,11 @@ async def _within(reader: Reader, scope: Scope, cohort_id: str, person_id: str) 
 async def _entries(kernel: Kernel, scope: Scope, found: Sequence[tuple[int, Enrolment]]) -> list[EnrolmentEntry]:
     targets = {id(each): join_id(each.cohort_id, each.person_id) for _, each in found if each.status == "waiting"}
     results = await kernel.targets.read(PLACES, list(targets.values())) if targets else {}
+    opened = await open_references(kernel, [each for _, each in found])
     entries = []
-    for version, each in found:
+    for (version, each), named in zip(found, opened, strict=True):
         target = results.get(targets.get(id(each), ""))
         position = Placement.model_validate(target.result).waiting_position if target and target.result else 0
-        entries.append(EnrolmentEntry(version, each, position, await open_references(kernel, scope, each)))
+        references = [(provider, reference) for provider, reference in named.items() if scope.sees_provider(provider)]
+        entries.append(EnrolmentEntry(version, each, position, references))
     return entries

@@ -15,7 +15,8 @@ from enrolment.domain.cohort import Cohort, Session
 from enrolment.domain.enrolment import Enrolment
 from enrolment.domain.values import civil_date
 from enrolment.views.cohorts import posted_cohort, posted_cohorts
-from enrolment.views.enrolments import of_cohorts, open_reference
+from enrolment.views.enrolments import of_cohorts, open_references
+from eventcore.personal import Erased
 from servicekit.errors import FailedPrecondition, NotFound
 from servicekit.kernel import Kernel
 from servicekit.scope import Scope
@@ -124,13 +125,14 @@ def _must_be_own(cohort: Cohort, provider_id: str, session_ids: Collection[str])
             raise NotFound("session")
 
 
-async def references_of(kernel: Kernel, enrolments: Collection[Enrolment], provider_id: str) -> dict[str, str]:
+async def references_of(kernel: Kernel, enrolments: Collection[Enrolment], provider_id: str) -> dict[str, str | Erased]:
     """The provider's own words for these learners, by person; those without one are left out."""
+    different = list({enrolment.person_id: enrolment for enrolment in enrolments}.values())
+    opened = await open_references(kernel, different)
     return {
-        enrolment.person_id: await open_reference(kernel, reference)
-        for enrolment in enrolments
-        for reference in enrolment.references
-        if reference.provider_id == provider_id
+        enrolment.person_id: named[provider_id]
+        for enrolment, named in zip(different, opened, strict=True)
+        if provider_id in named
     }
 
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from credence.common.v1 import outcome_pb2
 from credence.mentoring.v1 import matches_pb2, matches_pb2_grpc
 from eventcore.decider import Refusal
+from eventcore.personal import Erased
 from mentoring.application.matches import (
     ChooseWish,
     MeetingWish,
@@ -137,7 +138,8 @@ def _shortlisted(found: MentorProfile) -> matches_pb2.ShortlistedMentor:
         sector=profile.sector,
         in_post=profile.in_post,
         corporate_experience=profile.corporate_experience,
-        pen_portrait=found.pen_portrait,
+        pen_portrait="" if isinstance(found.pen_portrait, Erased) else found.pen_portrait,
+        erased=isinstance(found.pen_portrait, Erased),
     )
 
 

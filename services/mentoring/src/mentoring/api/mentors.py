@@ -9,6 +9,7 @@ import grpc
 from credence.common.v1 import outcome_pb2
 from credence.mentoring.v1 import mentors_pb2, mentors_pb2_grpc
 from eventcore.decider import Refusal
+from eventcore.personal import Erased
 from mentoring.application.mentors import MentorWish, register_mentors
 from mentoring.domain.mentor import BACKGROUNDS, SECTORS
 from mentoring.views.awards import AWARDS
@@ -88,6 +89,7 @@ def _mentor(entry: MentorEntry) -> mentors_pb2.Mentor:
         in_post=profile.in_post,
         corporate_experience=profile.corporate_experience,
         employer_id=profile.employer_id,
-        pen_portrait=entry.pen_portrait,
+        pen_portrait="" if isinstance(entry.pen_portrait, Erased) else entry.pen_portrait,
+        erased=isinstance(entry.pen_portrait, Erased),
         awards=[f"{a.programme_id}/{a.award_id}" for a in entry.awards],
     )

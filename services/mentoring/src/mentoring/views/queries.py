@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalogue.ids import join_id
@@ -19,11 +20,11 @@ from servicekit.scope import Scope
 
 @dataclass(frozen=True)
 class MentorEntry:
-    """A mentor, opened: `pen_portrait` is empty when there is none or it was erased."""
+    """A mentor, opened: `pen_portrait` is empty when there is none."""
 
     document: MentorDocument
     awards: tuple[HeldAward, ...]
-    pen_portrait: str
+    pen_portrait: str | Erased
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class MentorProfile:
     """A mentor who was offered, opened as in MentorEntry."""
 
     document: MentorDocument
-    pen_portrait: str
+    pen_portrait: str | Erased
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ async def list_mentors(
         documents, more = await _one(kernel, scope, person_id or scope.person), ""
     held = await kernel.reader.get(AWARDS, [_credit(stream) for stream in documents])
     wanted = await _standings(kernel) if in_standing_only else []
+    known = [document for document in documents.values() if document is not None]
+    portraits = await _portraits(kernel, known)
     entries = []
     for stream, document in documents.items():
         mine = held[_credit(stream)].document or AwardsDocument()
         stands = any(mine.holds(standing.programme, standing.award) for standing in wanted)
         if document is not None and (stands or not in_standing_only):
-            entries.append(MentorEntry(document, mine.held, await _portrait(kernel, document)))
+            entries.append(MentorEntry(document, mine.held, portraits[document.person_id]))
     return entries, more
 
 
@@ -87,10 +90,11 @@ def _credit(mentor_stream: str) -> str:
     return f"{awards.CATEGORY}-{mentor_stream.removeprefix(f'{mentor.CATEGORY}-')}"
 
 
-async def _portrait(kernel: Kernel, document: MentorDocument) -> str:
-    sealed = document.profile.pen_portrait
-    opened = await kernel.keyring.open(sealed) if sealed else ""
-    return "" if isinstance(opened, Erased) else opened
+async def _portraits(kernel: Kernel, documents: Sequence[MentorDocument]) -> dict[str, str | Erased]:
+    """By person; empty where there is none."""
+    sealed = {each.person_id: each.profile.pen_portrait for each in documents if each.profile.pen_portrait is not None}
+    opened = dict(zip(sealed, await kernel.keyring.open_all(list(sealed.values())), strict=True))
+    return {each.person_id: opened.get(each.person_id, "") for each in documents}
 
 
 async def find_match(kernel: Kernel, scope: Scope, cohort_id: str, person_id: str) -> FoundMatch | None:
@@ -107,4 +111,6 @@ async def find_match(kernel: Kernel, scope: Scope, cohort_id: str, person_id: st
 async def _shortlisted(kernel: Kernel, document: MatchDocument) -> tuple[MentorProfile, ...]:
     streams = [f"{mentor.CATEGORY}-{mentor_id}" for mentor_id in document.shortlist]
     offered = [fact.document for fact in (await kernel.reader.get(MENTORS, streams)).values()]
-    return tuple([MentorProfile(each, await _portrait(kernel, each)) for each in offered if each is not None])
+    known = [each for each in offered if each is not None]
+    portraits = await _portraits(kernel, known)
+    return tuple(MentorProfile(each, portraits[each.person_id]) for each in known)

@@ -1,0 +1,31 @@
+"""Erasure: the fold that learns of it destroys the person's key, in every service its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from eventcore.fold import Marks, View
+from eventcore.personal import AboutPerson, Keyring
+
+
+class ErasingMarks:
+    """The Folder's marks, and with them the keys: whoever a folded document says erased has none here from now on.
+
+    Marks are repeated on duplicates and done before anything is acknowledged, so a key is destroyed although a process
+    died between the fold and this line, or the store was away.
+    """
+
+    def __init__(self, marks: Marks, keyring: Keyring, clock: Callable[[], datetime]) -> None:
+        self._marks = marks
+        self._keyring = keyring
+        self._clock = clock
+
+    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+        erased = [s.partition("-")[2] for s, d in documents.items() if isinstance(d, AboutPerson) and d.erased]
+        if erased:
+            await self._keyring.destroy(erased, self._clock())
+        await self._marks.mark(view, documents)
