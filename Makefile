@@ -59,6 +59,11 @@ goldens: setup ## write the golden files that are missing (none is ever changed)
 	@CREDENCE_GOLDENS=add $(BIN)/pytest -q services/*/tests/domain/test_stored_events.py services/*/tests/application/test_public_events.py
 	@$(BIN)/python scripts/goldens.py --add
 
+corpus: setup ## record the stories for later releases to replay (NAME=...), or accept what comes out otherwise (REASON=...)
+	@test -n "$(NAME)$(REASON)" || { echo 'say make corpus NAME=2026-12-later, or make corpus REASON="why it comes out otherwise"' >&2; exit 2; }
+	@$(BIN)/python -m tests.corpus.record $(if $(NAME),new "$(NAME)",renew "$(REASON)")
+	@$(BIN)/python scripts/goldens.py --add
+
 ##@ Figures
 bench: setup ## what it costs beside the bare libraries (BENCH="appends --quick"; BENCH=report runs all)
 	@$(BIN)/python -m bench $(BENCH)
@@ -78,4 +83,4 @@ lock: setup ## resolve every dependency again, with hashes, naming no registry
 	$(LOCK) $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
 	$(LOCK) -c requirements.lock requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
-.PHONY: help setup demo test check test-import format goldens bench proto proto-release lock
+.PHONY: help setup demo test check test-import format goldens corpus bench proto proto-release lock
