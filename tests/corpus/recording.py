@@ -1,9 +1,9 @@
 """A recording: whole streams of every kind as a release once stored and told them, and what came of them then.
 
 The streams (`<service>.appends`, `<service>.topic`) are never edited. What came of them (`<service>.states.<n>`,
-`.view-<name>.<n>`, `.result-<name>.<n>`) may come out differently in a later release that means it so: then the next
-`n` is added with its reason, and the newest counts. Each file is JSON lines, gzipped; the first line of an outcome
-says why it was written.
+`.told.<n>`, `.view-<name>.<n>`, `.result-<name>.<n>`) may come out otherwise in a later release that means it so: then
+the next `n` is added with its reason, and the newest counts. Each file is JSON lines, gzipped; the first line of an
+outcome says why it was written.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ class Recording:
     def outcome(self, name: str) -> dict[str, Any]:
         """What came of it, by the newest file of that name; nothing where there is none."""
         newest = newest_of(self.folder, name)
-        return dict(list(lines(self.folder / f"{name}.{newest}.jsonl.gz"))[1:]) if newest else {}
+        if newest:
+            return dict(lines(self.folder / f"{name}.{newest}.jsonl.gz")[1:])
+        service, _, kind = name.partition(".")
+        # How a stream was told is on the topic, until a release means to tell it otherwise.
+        return {t.headers["ce_id"]: [t.headers["ce_type"], t.value.hex()] for t in self.told[service] if kind == "told"}
 
     def add_outcome(self, name: str, reason: str, found: Mapping[str, Any]) -> Path:
         """Writes the next file of that name."""
