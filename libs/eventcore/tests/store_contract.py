@@ -17,6 +17,7 @@ from eventcore.store import (
     AppendStore,
     Discard,
     Entry,
+    Backlog,
     Finding,
     Head,
     HeldGroup,
@@ -450,6 +451,21 @@ class StoreContract:
         await stores.keys.destroy_keys(["p4", "p1", "p2"], NOON)
         assert await stores.keys.tombstones(limit=2) == [("p1", Tombstone(NOON)), ("p2", Tombstone(NOON))]
         assert await stores.keys.tombstones(after="p2", limit=2) == [("p4", Tombstone(NOON))]
+
+    async def test_a_backlog_is_counted_in_events_with_the_oldest_of_them(self, stores: Stores) -> None:
+        for mark in MARKS:
+            assert await stores.appends.backlog(mark, limit=10) == Backlog(0, False, None)
+        older = replace(append("tally-b"), recorded=NOON - timedelta(hours=1))
+        await stores.appends.insert([append("tally-a", count=3), older])
+        assert await stores.appends.backlog("unpublished", limit=10) == Backlog(4, False, older.recorded)
+        await stores.appends.clear("unpublished", [older])
+        assert await stores.appends.backlog("unpublished", limit=10) == Backlog(3, False, NOON)
+        assert await stores.appends.backlog("unfolded", limit=10) == Backlog(4, False, older.recorded)
+
+    async def test_a_backlog_beyond_the_limit_says_that_there_is_more(self, stores: Stores) -> None:
+        await stores.appends.insert([append(f"tally-{n}", count=2) for n in range(5)])
+        assert await stores.appends.backlog("unfolded", limit=5) == Backlog(10, False, NOON)
+        assert await stores.appends.backlog("unfolded", limit=4) == Backlog(8, True, NOON)
 
     # Operations
 

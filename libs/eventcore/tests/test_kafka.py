@@ -422,6 +422,32 @@ async def test_a_source_outlives_its_broker_and_another_waits_for_it_to_start(
         assert not task.done()
 
 
+async def test_views_that_keep_up_with_a_flow_that_never_pauses_are_not_old(kafka: Kafka) -> None:
+    """There is always something on its way; what matters is how long it takes."""
+    oldest: list[float] = []
+    stop = asyncio.Event()
+
+    async def flow(bus: KafkaBus) -> None:
+        version = 0
+        while not stop.is_set():
+            version += 1
+            assert all(await bus.send([r for n in range(16) for r in records_of(f"counter-{n}", [version], kafka.topic)]))
+
+    async def unhurried(_batch: Sequence[Received]) -> None:
+        oldest.append(process.source.age_seconds())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.05)
+
+    process = Process(kafka, before=unhurried)
+    async with _bus(kafka) as bus, process.running():
+        await until(lambda: process.source.age_seconds() < 1, "it has joined")
+        flowing = asyncio.create_task(flow(bus))
+        await until(lambda: len(oldest) > 60, "the flow went on for a while")
+        stop.set()
+        await flowing
+    assert max(oldest[10:]) < 2
+
+
 async def test_a_watchdog_is_fed_while_kafka_is_away_and_not_by_a_consumer_that_is_stuck(
     kafka: Kafka, broker: EmbeddedKafka
 ) -> None:

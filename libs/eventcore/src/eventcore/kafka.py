@@ -246,7 +246,10 @@ class KafkaSource:
         self._joined = False
         self._next: dict[TopicPartition, int] = {}  # what this assignment has handled: the next offset
         self._answered = 0  # the oldest answer among the assigned partitions' newest ones
-        self._current = -math.inf  # the monotonic time at which everything published was known to be handled
+        self._held: frozenset[TopicPartition] = frozenset()  # the last assignment, also while the next one is made
+        self._complete: dict[TopicPartition, float] = {}  # all that was published by then is handled
+        self._aims: dict[TopicPartition, tuple[float, int]] = {}  # when the log was seen to end at this offset
+        self._heard = -math.inf  # the last answer, also of the coordinator alone
         self._newest = ""
         self._alive_at = time.monotonic()
         self._away = False
@@ -289,10 +292,13 @@ class KafkaSource:
         """When the newest event handled here was recorded."""
         return datetime.fromisoformat(self._newest) if self._newest else None
 
-    def age_seconds(self) -> float:
-        """How old the views may be: seconds since all that was published to the held partitions was known to be
-        handled. Grows while Kafka is away or the consumer is behind; infinite before the first time."""
-        return time.monotonic() - self._current
+    def age_seconds(self, topic: str | None = None) -> float:
+        """How old the views of this topic, or of all, may be: all that was published to the held partitions before
+        so many seconds is handled. Grows while Kafka is away or the consumer is behind; infinite before the first
+        time."""
+        mine = [tp for tp in self._held if topic in (None, tp.topic)]
+        complete = min((self._complete.get(tp, -math.inf) for tp in mine), default=self._heard)
+        return time.monotonic() - complete
 
     # ---- start and end
 
@@ -396,7 +402,6 @@ class KafkaSource:
             self._end(error)
 
     async def _fold_and_commit(self, records: Sequence[Any]) -> None:
-        began = time.monotonic()
         handled: dict[TopicPartition, int] = {}
         for record in reversed(records):
             tp = TopicPartition(record.topic, record.partition)
@@ -410,8 +415,8 @@ class KafkaSource:
         # Exactly this batch: the framework's own ack would commit the position of every assigned partition.
         await self._commit(handled)
         self._alive()
-        if self._caught_up():
-            self._current = max(self._current, began)
+        for tp in handled:
+            self._reached(tp)
 
     async def _handled(self, batch: Sequence[Received]) -> bool:
         """Handles one batch, however long the store is away; False when the source ended instead.
@@ -455,6 +460,10 @@ class KafkaSource:
 
     def _assigned(self, partitions: frozenset[TopicPartition] | None) -> None:
         self._joined = partitions is not None
+        if partitions is not None:
+            self._held = partitions
+            self._complete = {tp: at for tp, at in self._complete.items() if tp in partitions}
+        self._aims.clear()
         self._next.clear()
         self._answered = 0
 
@@ -472,8 +481,10 @@ class KafkaSource:
                     if self._away:
                         self._away = False
                         self._report(None)
-                    if self._caught_up():
-                        self._current = max(self._current, began)
+                    self._heard = began
+                    # Not all that is held: during a rebalance aiokafka already refuses to speak of what goes.
+                    for tp in self._held & self._consumer.assignment():
+                        self._aim(tp, began)
                 elif time.monotonic() - self._alive_at > self._settings.silence_seconds:
                     await self._kafka_is_away()
         except Exception as error:  # noqa: BLE001 (a source that cannot be watched must not look well)
@@ -512,9 +523,21 @@ class KafkaSource:
             return False
         return True
 
-    def _caught_up(self) -> bool:
-        lag, held = self.lag(), self._consumer.assignment()
-        return len(lag) == len(held) and not any(lag.values())
+    # While events flow without a pause there is always one on its way, and the end of the log is never reached. So
+    # the end as it was seen at one moment is aimed at, then the next; reaching it says that all before that moment is
+    # handled.
+
+    def _aim(self, tp: TopicPartition, seen: float) -> None:
+        self._reached(tp)
+        if tp not in self._aims and (end := self._consumer.highwater(tp)) is not None:
+            self._aims[tp] = (seen, end)
+            self._reached(tp)
+
+    def _reached(self, tp: TopicPartition) -> None:
+        seen, end = self._aims.get(tp, (0.0, 0))
+        if tp in self._aims and self._next.get(tp, -1) >= end:
+            self._complete[tp] = seen
+            del self._aims[tp]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -17,6 +17,7 @@ from eventcore.store import (
     Append,
     Discard,
     Entry,
+    Backlog,
     Finding,
     Head,
     HeldGroup,
@@ -81,6 +82,13 @@ class MemoryAppends:
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
         await self.switch(f"clear {mark}")
         self.marked[mark] -= {(a.stream, a.first) for a in appends}
+
+    async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
+        await self.switch(f"count {mark}")
+        found = [self.streams[stream][first] for stream, first in sorted(self.marked[mark])]
+        counted = found[:limit]
+        oldest = min((a.recorded for a in counted), default=None)
+        return Backlog(sum(len(a.events) for a in counted), len(found) > limit, oldest)
 
 
 @dataclass

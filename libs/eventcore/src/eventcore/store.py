@@ -63,6 +63,16 @@ class Insert(Enum):
     UNKNOWN = "unknown"  # no answer: it may be stored, may land later, or never
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits, of `events` in all; `more`: that is only what was counted. `oldest`: when the oldest of them was
+    recorded, None where nothing waits."""
+
+    events: int
+    more: bool
+    oldest: datetime | None
+
+
 class AppendStore(Protocol):
     """The log. Reads see only what a majority holds (else a failover could roll back what was published)."""
 
@@ -97,6 +107,10 @@ class AppendStore(Protocol):
         ...
 
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None: ...
+
+    async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
+        """How much waits, looking at no more than `limit` marked appends, whichever the store comes upon first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

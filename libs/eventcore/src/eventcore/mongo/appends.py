@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError
 
 from eventcore.event import StoredEvent
 from eventcore.mongo.link import DUPLICATE_KEY, IN_MAX, Link, parts, reason, refusals
-from eventcore.store import Append, Insert, Mark, Step, StoreUnavailable
+from eventcore.store import Append, Backlog, Insert, Mark, Step, StoreUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +100,14 @@ class MongoAppends:
         update = {"$unset": {mark: ""}}
         ids = parts([a.id for a in appends], IN_MAX)
         await self._link.write(_APPENDS, [UpdateMany({"_id": {"$in": part}}, update) for part in ids])
+
+    async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
+        # Unsorted: the oldest of everything would be found by reading everything, every second of an outage.
+        fields = ("first", "last", "recorded")
+        found = await self._link.find(_APPENDS, {mark: True}, limit=limit + 1, fields=fields)
+        counted = found[:limit]
+        oldest = min((d["recorded"] for d in counted), default=None)
+        return Backlog(sum(d["last"] - d["first"] + 1 for d in counted), len(found) > limit, oldest)
 
     async def _ensure_indexes(self) -> None:
         marked = [
