@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
@@ -18,9 +18,14 @@ from credence_cli.embedded.home import credence_home
 from credence_cli.embedded.stack import DEFAULT_PORT_BASE, SERVICES, StackPorts
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for
+from credence_cli.output import say
 
 DEADLINE_SECONDS = 30.0
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+# A query's answer says in its trailing metadata how old what it was answered from may be, where that comes from other
+# services. Normally a second or less.
+AGE = "credence-age-seconds"
+AGE_TOLD_SECONDS = 5.0
 
 Q = TypeVar("Q", contravariant=True)
 A = TypeVar("A", covariant=True)
@@ -57,6 +62,7 @@ class Client:
     identity: Identity
     addresses: dict[str, str] = field(default_factory=addresses)
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    _age_told: bool = False
 
     def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str) -> S:
         """The stub of `service`: "enrolment", "accreditation" or "mentoring"."""
@@ -65,6 +71,9 @@ class Client:
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.enable_http_proxy", 0),
+                # A service that comes back is found soon: whoever watches is not told of its absence for minutes.
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1_000),
             ]
             self._channels[service] = grpc.aio.insecure_channel(self.addresses[service], options=options)
         return stub(self._channels[service])
@@ -72,12 +81,23 @@ class Client:
     async def call(
         self, method: Method[Q, A], request: Q, *, identity: Identity | None = None, deadline: float = DEADLINE_SECONDS
     ) -> A:
-        """One call. Raises CommandFailed."""
+        """One call. Raises CommandFailed. An answer from views that are old is told as such, once a command."""
         metadata = (("authorization", f"Bearer {token_for(identity or self.identity)}"),)
+        call: Any = method(request, timeout=deadline, metadata=metadata)
         try:
-            return await method(request, timeout=deadline, metadata=metadata)
+            answer: A = await call
+            self._tell_age(await call.trailing_metadata() or ())
         except grpc.aio.AioRpcError as error:
             raise explain(error) from error
+        return answer
+
+    def _tell_age(self, trailing: Iterable[tuple[str, str | bytes]]) -> None:
+        age = next((str(value) for name, value in trailing if name == AGE), "0")
+        if self._age_told or (age != "unknown" and float(age) < AGE_TOLD_SECONDS):
+            return
+        self._age_told = True
+        known = "not known" if age == "unknown" else f"{age} s"
+        say(f"What other services published may be missing here; its age is {known} (see `credence status`).")
 
     async def close(self) -> None:
         for channel in self._channels.values():

@@ -18,6 +18,7 @@ from credence_cli.commands import (
     mentor,
     operations,
     standing,
+    status,
 )
 from credence_cli.commands.demo import demo
 from credence_cli.exits import Exit
@@ -46,6 +47,7 @@ app.add_typer(imports.app, name="import")
 app.add_typer(operations.stack_app, name="stack")
 app.add_typer(operations.topics_app, name="topics")
 app.command()(demo)
+app.command()(status.status)
 app.command()(operations.lag)
 app.command()(interventions.operations)
 app.command()(operations.token)

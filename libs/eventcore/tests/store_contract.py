@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -15,9 +15,9 @@ from eventcore.event import StoredEvent
 from eventcore.store import (
     Append,
     AppendStore,
+    Backlog,
     Discard,
     Entry,
-    Backlog,
     Finding,
     Head,
     HeldGroup,
@@ -28,6 +28,7 @@ from eventcore.store import (
     KeyStore,
     Mark,
     OperationLog,
+    Outbox,
     Step,
     TargetStore,
     Tombstone,
@@ -43,9 +44,13 @@ MARKS: tuple[Mark, ...] = ("unfolded", "unpublished")
 WRITERS = [f"writer{n:02d}" for n in range(50)]
 
 
+class Log(AppendStore, Outbox, Protocol):
+    """Whatever keeps the log keeps its marks."""
+
+
 @dataclass(frozen=True)
 class Stores:
-    appends: AppendStore
+    appends: Log
     views: ViewStore
     targets: TargetStore
     keys: KeyStore

@@ -431,7 +431,9 @@ async def test_views_that_keep_up_with_a_flow_that_never_pauses_are_not_old(kafk
         version = 0
         while not stop.is_set():
             version += 1
-            assert all(await bus.send([r for n in range(16) for r in records_of(f"counter-{n}", [version], kafka.topic)]))
+            assert all(
+                await bus.send([r for n in range(16) for r in records_of(f"counter-{n}", [version], kafka.topic)])
+            )
 
     async def unhurried(_batch: Sequence[Received]) -> None:
         oldest.append(process.source.age_seconds())
@@ -446,6 +448,18 @@ async def test_views_that_keep_up_with_a_flow_that_never_pauses_are_not_old(kafk
         stop.set()
         await flowing
     assert max(oldest[10:]) < 2
+
+
+async def test_a_batch_that_hangs_ages_the_views_of_its_topic(kafka: Kafka) -> None:
+    async def hang(_batch: Sequence[Received]) -> None:
+        await asyncio.Event().wait()
+
+    process = Process(kafka, before=hang, settings=replace(SOON, drain_seconds=0.1))
+    async with _bus(kafka) as bus, process.running():
+        await until(lambda: process.source.age_seconds(kafka.topic) < 1, "it has joined")
+        await send(bus, records_of("counter-1", [1, 2], kafka.topic))
+        await until(lambda: process.source.age_seconds(kafka.topic) > 2, "the views grow old")
+        assert sum(process.source.lag().values()) == 2
 
 
 async def test_a_watchdog_is_fed_while_kafka_is_away_and_not_by_a_consumer_that_is_stuck(

@@ -15,9 +15,9 @@ from typing import Any
 from eventcore.store import (
     ABSENT,
     Append,
+    Backlog,
     Discard,
     Entry,
-    Backlog,
     Finding,
     Head,
     HeldGroup,

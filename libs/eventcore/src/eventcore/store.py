@@ -108,6 +108,10 @@ class AppendStore(Protocol):
 
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None: ...
 
+
+class Outbox(Protocol):
+    """The log as whoever runs the service looks at it: what of it has not gone out."""
+
     async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
         """How much waits, looking at no more than `limit` marked appends, whichever the store comes upon first."""
         ...

@@ -8,6 +8,7 @@ from google.protobuf import descriptor_pool
 
 from credence.common.v1 import access_pb2
 
+QUERIES = ("Get", "List")
 EXEMPT = ("grpc.health.v1.", "grpc.reflection.")
 
 
@@ -18,6 +19,11 @@ class AccessUndeclared(Exception):
 def is_exempt(service_or_method: str) -> bool:
     """Whether this is the health or reflection service, which carry no data and ask for no token."""
     return service_or_method.lstrip("/").startswith(EXEMPT)
+
+
+def is_query(method: str) -> bool:
+    """Whether this "/package.Service/Method" reads, of what the service is for: not of how it is run."""
+    return method.rpartition("/")[2].startswith(QUERIES) and not method.startswith("/credence.operations.")
 
 
 def role_name(role: access_pb2.Role.ValueType) -> str:

@@ -22,11 +22,14 @@ _WORSE = [State.OK, State.DEGRADED, State.FAILING]
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """One check: `age_seconds` since it was last told, `detail` why it is not ok."""
+    """One check: `age_seconds` since it was last told, `detail` why it is not ok, `since_seconds` how long it has been
+    in this state; `dependency`: it is about a server this process needs."""
 
     state: State
     age_seconds: float
     detail: str
+    since_seconds: float = 0.0
+    dependency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,38 @@ class Report:
     checks: dict[str, CheckReport]
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """How far a consumer is behind.
+
+    `waiting`: events (of an evaluation: targets) that it has yet to handle, None where nobody knows; `more`: that is
+    only as far as was counted. `age_seconds`: all that is older than this it has handled; None: not known.
+    `held_streams` stand aside, the first of them for `oldest_held_seconds`.
+    """
+
+    waiting: int | None
+    age_seconds: float | None
+    more: bool = False
+    held_streams: int = 0
+    oldest_held_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerReport:
+    """How a consumer stood `seen_seconds` ago."""
+
+    behind: Behind
+    seen_seconds: float
+
+
 class Check:
     """One condition of readiness. Failing until told otherwise, so that what never reports is never green."""
 
-    def __init__(self, clock: Callable[[], float], max_age_seconds: float | None) -> None:
+    def __init__(self, clock: Callable[[], float], max_age_seconds: float | None, *, dependency: bool = False) -> None:
         self._clock = clock
         self._max_age = max_age_seconds
-        self._told = clock()
+        self._dependency = dependency
+        self._told = self._since = clock()
         self._state, self._detail = State.FAILING, "starting"
 
     def ok(self) -> None:
@@ -58,15 +86,19 @@ class Check:
         self._tell(State.FAILING, reason)
 
     def report(self) -> CheckReport:
-        age = self._clock() - self._told
+        now = self._clock()
+        age = now - self._told
         if self._max_age is not None and age > self._max_age:
-            return CheckReport(
-                State.FAILING, age, f"not reported for {age:.0f} s; last: {self._state} {self._detail}".strip()
-            )
-        return CheckReport(self._state, age, self._detail)
+            last = f"{self._state} {self._detail}".strip()
+            detail = f"not reported for {age:.0f} s; last: {last}"
+            return CheckReport(State.FAILING, age, detail, age - self._max_age, self._dependency)
+        return CheckReport(self._state, age, self._detail, now - self._since, self._dependency)
 
     def _tell(self, state: State, detail: str) -> None:
-        self._told, self._state, self._detail = self._clock(), state, detail
+        now = self._clock()
+        if state is not self._state:
+            self._since = now
+        self._told, self._state, self._detail = now, state, detail
 
 
 class Watchdog:
@@ -103,13 +135,23 @@ class Health:
         self._lost = 0.0
         self._checks: dict[str, Check] = {}
         self._watchdogs: dict[str, Watchdog] = {}
+        self._consumers: dict[str, tuple[float, Behind]] = {}
         self._stopping = False
 
-    def check(self, name: str, *, max_age_seconds: float | None = None) -> Check:
+    def check(self, name: str, *, max_age_seconds: float | None = None, dependency: bool = False) -> Check:
         """The check of that name, made on first use. With a maximal age, silence turns it failing."""
         if name not in self._checks:
-            self._checks[name] = Check(self._running, max_age_seconds)
+            self._checks[name] = Check(self._running, max_age_seconds, dependency=dependency)
         return self._checks[name]
+
+    def tell_behind(self, consumer: str, behind: Behind) -> None:
+        """How far that consumer is behind, as of now."""
+        self._consumers[consumer] = (self._running(), behind)
+
+    def consumers(self) -> dict[str, ConsumerReport]:
+        """How each consumer stood when it was last looked at."""
+        now = self._running()
+        return {name: ConsumerReport(behind, now - told) for name, (told, behind) in self._consumers.items()}
 
     def watchdog(self, name: str, max_age_seconds: float) -> Watchdog:
         """The watchdog of that name, made on first use."""

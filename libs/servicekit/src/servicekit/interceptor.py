@@ -8,6 +8,7 @@ a malformed message is the client's fault (INVALID_ARGUMENT), not an internal er
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 import time
@@ -23,7 +24,7 @@ from grpc_status import rpc_status
 from opentelemetry.trace import Span, SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from servicekit.access import is_exempt
+from servicekit.access import is_exempt, is_query
 from servicekit.auth import TokenVerifier
 from servicekit.call import Call, enter_call
 from servicekit.errors import (
@@ -41,6 +42,9 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 Translate = Callable[[Exception], RpcFailure | None]
 _Context = Any  # grpc.aio.ServicerContext[Any, Any]: its stubs know neither optional deadlines nor abort's metadata
 
+# Trailing metadata of a query's answer: the views of other services' events hold all that was published before so many
+# seconds, or "unknown".
+AGE = "credence-age-seconds"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger("servicekit.rpc")
 
@@ -72,7 +76,8 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
     `access` names the roles of each method (`check_every_rpc_declares_access`); a method it does not know is closed.
     `translate` turns an exception of the layers below (a store that is away) into a failure, or gives None.
     A client's deadline holds up to `longest_deadline_seconds`, of an answer that is a stream up to
-    `longest_stream_seconds`; without one, `default_deadline_seconds` does.
+    `longest_stream_seconds`; without one, `default_deadline_seconds` does. `age_seconds`: how old what queries are
+    answered from may be; each of their answers carries it (AGE).
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         default_deadline_seconds: float,
         longest_deadline_seconds: float,
         longest_stream_seconds: float,
+        age_seconds: Callable[[], float] | None = None,
         translate: Translate = _untranslated,
     ) -> None:
         self._verifier = verifier
@@ -92,6 +98,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         self._default_deadline = default_deadline_seconds
         self._longest_deadline = longest_deadline_seconds
         self._longest_stream = longest_stream_seconds
+        self._age = age_seconds
         self._translate = translate
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -127,7 +134,11 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         structlog.contextvars.bind_contextvars(request_id=request_id)
         code = "OK"
         with span_from(metadata.get("traceparent"), method.lstrip("/"), kind=SpanKind.SERVER) as span:
-            context.set_trailing_metadata((("x-request-id", request_id), ("traceparent", traceparent())))
+            told = [("x-request-id", request_id), ("traceparent", traceparent())]
+            if self._age is not None and is_query(method):
+                # Before the views are read: what they hold then, they also hold later.
+                told.append((AGE, _age(self._age())))
+            context.set_trailing_metadata(tuple(told))
             self._metrics.in_flight.inc()
             try:
                 remaining = context.time_remaining()
@@ -180,6 +191,10 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         span.set_attribute("rpc.method", method)
         span.set_attribute("rpc.response.status_code", code)
         _log.info("rpc", method=method, code=code, duration_ms=round(seconds * 1000, 2))
+
+
+def _age(seconds: float) -> str:
+    return "unknown" if math.isinf(seconds) else f"{seconds:.1f}"
 
 
 @asynccontextmanager

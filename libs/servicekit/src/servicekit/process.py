@@ -32,6 +32,7 @@ from servicekit.errors import RpcFailure
 from servicekit.exits import CannotStart, Exit
 from servicekit.grpc_health import GrpcHealth
 from servicekit.health import TICK_SECONDS, Check, Health, State
+from servicekit.health_metrics import HealthMetrics
 from servicekit.interceptor import RpcInterceptor, RpcMetrics
 from servicekit.keys import SigningKeys
 from servicekit.settings import ServiceSettings
@@ -42,6 +43,8 @@ S = TypeVar("S", bound=ServiceSettings)
 
 PROBE_EVERY_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 2.0
+# A probe that is never asked again must not leave its last answer standing.
+PROBE_SILENCE_SECONDS_MAX = 4.5
 BACKOFF_SECONDS = (0.1, 2.0)
 
 _log = structlog.get_logger("servicekit.process")
@@ -51,12 +54,14 @@ _log = structlog.get_logger("servicekit.process")
 class Dependency:
     """A server this process needs. `probe` raises when it is away; it is awaited at start and asked every second after.
 
-    Away later, an essential one makes the process unready, another one degraded.
+    Away later, an essential one makes the process unready, another one degraded. One that is not `watched` is needed
+    at the start only.
     """
 
     name: str
     probe: Callable[[], Awaitable[object]]
     essential: bool = True
+    watched: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,9 @@ class Service:
     """What `build` composes. `build` itself contacts no server; `prepare` may (indexes, epoch), all being up by then.
 
     `register` adds the servicers: `add_XServicer_to_server(X(...), server)`. `background` is started in this order
-    and stopped in reverse; `close` runs last, in this order. `describe` says of what background work died, where its
-    type alone does not tell: in ids only, since it goes into the log and to whoever asks `/ready`.
+    and stopped in reverse; `close` runs last, in this order. `age_seconds`: how old what queries are answered from may
+    be, where it comes from other services (infinite: not known). `describe` says of what background work died, where
+    its type alone does not tell: in ids only, since it goes into the log and to whoever asks `/ready`.
     """
 
     register: Callable[[grpc.aio.Server], None]
@@ -90,6 +96,7 @@ class Service:
     prepare: Callable[[], Awaitable[None]] | None = None
     background: tuple[Background, ...] = ()
     close: tuple[Callable[[], Awaitable[None]], ...] = ()
+    age_seconds: Callable[[], float] | None = None
     translate: Callable[[Exception], RpcFailure | None] = _translate_nothing
     describe: Callable[[Exception], str | None] = _describe_nothing
 
@@ -149,6 +156,7 @@ class Process(Generic[S]):
         self._service: Service | None = None
         self._running: list[tuple[Background, asyncio.Task[None]]] = []
         self._chores: list[asyncio.Task[None]] = []
+        registry.register(HealthMetrics(self.health))
         self._loop_late = Gauge("credence_event_loop_late_seconds", "Lateness of the last tick", registry=registry)
 
     def stop(self) -> None:
@@ -194,11 +202,11 @@ class Process(Generic[S]):
         interceptor_access.update(self._register(server, service))
         self.grpc_port = self._listen_grpc(server)
         # The keys are waited for like a server, and probed no more: `SigningKeys` looks after itself.
-        await self._wait_for((Dependency("signing-keys", keys.load), *service.dependencies))
+        await self._wait_for((Dependency("signing-keys", keys.load, watched=False), *service.dependencies))
         if service.prepare is not None:
             await service.prepare()
-        for dependency in service.dependencies:
-            chore = self._watch(dependency, self.health.check(dependency.name))
+        for dependency in (d for d in service.dependencies if d.watched):
+            chore = self._watch(dependency, self._check_of(dependency))
             self._chores.append(asyncio.create_task(chore, name=f"probe-{dependency.name}"))
         for background in service.background:
             task = asyncio.create_task(self._guard(background), name=background.name)
@@ -241,6 +249,7 @@ class Process(Generic[S]):
             default_deadline_seconds=settings.default_deadline_seconds,
             longest_deadline_seconds=settings.longest_deadline_seconds,
             longest_stream_seconds=settings.longest_stream_seconds,
+            age_seconds=service.age_seconds,
             translate=service.translate,
         )
         return grpc.aio.server(
@@ -282,7 +291,7 @@ class Process(Generic[S]):
         away = {d.name: "not asked yet" for d in dependencies}
 
         async def one(dependency: Dependency) -> None:
-            check = self.health.check(dependency.name)
+            check = self._check_of(dependency)
             pause = BACKOFF_SECONDS[0]
             while (problem := await _probe(dependency)) is not None:
                 if away[dependency.name] != problem:
@@ -306,12 +315,15 @@ class Process(Generic[S]):
                 "their addresses in the settings",
             ) from None
 
+    def _check_of(self, dependency: Dependency) -> Check:
+        silence = PROBE_SILENCE_SECONDS_MAX if dependency.watched else None
+        return self.health.check(dependency.name, max_age_seconds=silence, dependency=True)
+
     async def _watch(self, dependency: Dependency, check: Check) -> None:
         """Keeps the check of one dependency true: told within 3 s of a change."""
         tell_away = check.failing if dependency.essential else check.degraded
         away = False
         while True:
-            await asyncio.sleep(PROBE_EVERY_SECONDS)
             problem = await _probe(dependency)
             if problem is None:
                 check.ok()
@@ -320,6 +332,7 @@ class Process(Generic[S]):
             if away != (problem is not None):
                 away = not away
                 _log.warning("dependency-away" if away else "dependency-back", dependency=dependency.name)
+            await asyncio.sleep(PROBE_EVERY_SECONDS)
 
     async def _guard(self, background: Background) -> None:
         check = self.health.check(background.name)

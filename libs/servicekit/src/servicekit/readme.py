@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eventcore.decider import Decider
-from servicekit.access import check_every_rpc_declares_access
-
-QUERIES = ("Get", "List")
+from servicekit.access import QUERIES, check_every_rpc_declares_access
 
 
 def check_rpcs(page: str, contracts: Iterable[Any]) -> None:

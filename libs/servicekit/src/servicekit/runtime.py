@@ -17,9 +17,9 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.message import Message
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import Counter
 
-from credence.operations.v1 import operations_pb2_grpc
+from credence.operations.v1 import operations_pb2_grpc, status_pb2_grpc
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
 from eventcore.deliver import OwnFold, Publisher
@@ -39,7 +39,9 @@ from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
 from servicekit.kernel import Kernel
+from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind, topic_behind
 from servicekit.operations.operations import OperationApi
+from servicekit.operations.status import StatusApi
 from servicekit.process import Background, Dependency, Kit, Service
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import span_from, traceparent
@@ -173,6 +175,12 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         evaluator = Evaluator(evaluation, stores.views, targets, executor, now, actor=actor, span=span)
         return Background(name, lambda: evaluate_forever(evaluator, wake, report=report, done=done))
 
+    looks: dict[str, Look] = {
+        "fold": appends_behind(stores.appends, "unfolded", now),
+        "publish": appends_behind(stores.appends, "unpublished", now),
+        **{f"evaluate-{e.name}": TargetsBehind(stores.targets, e.name, now) for e in parts.evaluations},
+    }
+    age_seconds: Callable[[], float] | None = None
     background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
     background += [evaluating(evaluation) for evaluation in parts.evaluations]
     if parts.listens_to:
@@ -185,10 +193,14 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
             report=_report(kit.health, "consume"),
             polled=lambda: kit.health.beat(POLL_WATCHDOG),
         )
-        _measure(source, kit.registry)
+        looks |= {topic: topic_behind(source, topic) for topic in parts.listens_to}
+        age_seconds = source.age_seconds
         background.append(Background("consume", lambda: watched(kit.health, source.run), stop=source.stop))
 
+    background.append(Background("lookout", Lookout(kit.health, looks).run))
+
     def register(server: grpc.aio.Server) -> None:
+        status_pb2_grpc.add_StatusServiceServicer_to_server(StatusApi(parts.name, stores.appends, kit.health), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(OperationApi(stores.operations), server)
         parts.register(kernel, server)
 
@@ -208,6 +220,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         prepare=prepare,
         background=tuple(background),
         close=(bus.close, stores.close),
+        age_seconds=age_seconds,
         translate=_translate,
         describe=describe,
     )
@@ -251,14 +264,6 @@ def _translate(error: Exception) -> RpcFailure | None:
             )
         case _:
             return None
-
-
-def _measure(source: KafkaSource, registry: CollectorRegistry) -> None:
-    """How far the foreign views are behind, as metrics that are read when they are asked for."""
-    lag = Gauge("credence_consumer_lag_events", "Records published and not handled here yet", registry=registry)
-    lag.set_function(lambda: sum(source.lag().values()))
-    age = Gauge("credence_foreign_views_age_seconds", "How old the foreign views may be", registry=registry)
-    age.set_function(source.age_seconds)
 
 
 def _report(health: Health, name: str) -> Callable[[str | None], None]:

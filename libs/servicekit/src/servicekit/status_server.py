@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from servicekit.health import Health, Report, State
+from servicekit.health import ConsumerReport, Health, Report, State
 
 REQUEST_SECONDS_MAX = 5.0
 REQUEST_BYTES_MAX = 8_192
@@ -21,12 +22,33 @@ CONNECTIONS_MAX = 64
 _JSON = "application/json"
 
 
-def _health_body(service: str, report: Report) -> bytes:
+def _health_body(service: str, report: Report, consumers: Mapping[str, ConsumerReport]) -> bytes:
     checks = {
-        name: {"state": check.state, "age_seconds": round(check.age_seconds, 3), "detail": check.detail}
+        name: {
+            "state": check.state,
+            "since_seconds": round(check.since_seconds, 3),
+            "age_seconds": round(check.age_seconds, 3),
+            "detail": check.detail,
+        }
         for name, check in report.checks.items()
     }
-    return json.dumps({"service": service, "status": report.state, "checks": checks}).encode() + b"\n"
+    behind = {
+        name: {
+            "waiting": known.behind.waiting,
+            "more": known.behind.more,
+            "age_seconds": _rounded(known.behind.age_seconds),
+            "held_streams": known.behind.held_streams,
+            "oldest_held_seconds": _rounded(known.behind.oldest_held_seconds),
+            "seen_seconds": _rounded(known.seen_seconds),
+        }
+        for name, known in consumers.items()
+    }
+    body = {"service": service, "status": report.state, "checks": checks, "consumers": behind}
+    return json.dumps(body).encode() + b"\n"
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 class StatusServer:
@@ -93,18 +115,18 @@ class StatusServer:
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, b"GET only\n")
         match path:
             case b"/live":
-                answer = self._health_answer(self._health.liveness())
+                answer = self._health_answer(self._health.liveness(), {})
             case b"/ready":
-                answer = self._health_answer(self._health.readiness())
+                answer = self._health_answer(self._health.readiness(), self._health.consumers())
             case b"/metrics":
                 answer = _response(HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
             case _:
                 answer = _response(HTTPStatus.NOT_FOUND, b"there are /live, /ready and /metrics\n")
         return answer.split(b"\r\n\r\n", 1)[0] + b"\r\n\r\n" if method == b"HEAD" else answer
 
-    def _health_answer(self, report: Report) -> bytes:
+    def _health_answer(self, report: Report, consumers: Mapping[str, ConsumerReport]) -> bytes:
         status = HTTPStatus.SERVICE_UNAVAILABLE if report.state is State.FAILING else HTTPStatus.OK
-        return _response(status, _health_body(self._service, report), _JSON)
+        return _response(status, _health_body(self._service, report, consumers), _JSON)
 
 
 def _response(status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> bytes:
