@@ -18,6 +18,7 @@ from cli.tests.running import Home, commands
 from credence_cli.embedded.stack import SERVICES, Stack
 from credence_cli.identity import Identity, mint
 from tests import readme
+from tests.system.platform import settled
 
 pytestmark = pytest.mark.servers
 
@@ -439,6 +440,28 @@ def test_the_stack_says_how_it_is_and_what_its_parts_say(stack: Home) -> None:
 def test_a_stack_that_runs_is_left_as_it_is_by_another_up(stack: Home) -> None:
     before = stack.ask("stack", "status")
     assert stack.ask("stack", "up") == before
+
+
+def test_status_tells_every_service_and_each_of_its_consumers(stack: Home) -> None:
+    settled("everything has caught up", lambda: stack.run("status", "--json", exits=None).code == 0)
+    told = stack.ask("status")
+    assert {name: answer["state"] for name, answer in told.items()} == dict.fromkeys(told, "ok")
+    consumers = {name: {c["name"] for c in answer["consumers"]} for name, answer in told.items()}
+    assert consumers["accreditation"] == {
+        *("fold", "publish", "evaluate-standing", "evaluate-confirmation"),
+        *("credence.enrolment.v1", "credence.mentoring.v1"),
+    }
+    assert len({answer["epoch"] for answer in told.values()}) == 3
+    shown = stack.call("status", "--service", "enrolment").out
+    assert "publish" in shown
+    assert "mentoring" not in shown
+    wrong = stack.call("status", "--service", "billing", exits=2)
+    assert "choose one of enrolment, accreditation, mentoring" in wrong.err
+
+
+def test_operations_list_what_was_done_and_nothing_where_nothing_was(stack: Home) -> None:
+    assert set(stack.ask("operations")) == {"enrolment", "accreditation", "mentoring"}
+    assert "because" in stack.call("operations", "--service", "mentoring", "--limit", "5").out
 
 
 def test_topics_are_there_already_and_lag_is_told_by_group(stack: Home) -> None:
