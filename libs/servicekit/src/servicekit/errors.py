@@ -160,6 +160,15 @@ class Unavailable(RpcFailure):
         super().__init__(reason, message, retry_after_seconds=retry_after_seconds)
 
 
+class TooMuch(RpcFailure):
+    """More at once than this process takes on; nothing was done: send it again a little later."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+
+    def __init__(self, reason: str, message: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(reason, message, retry_after_seconds=retry_after_seconds)
+
+
 class DeadlineExceeded(RpcFailure):
     """It did not happen within the caller's deadline; for a command the outcome is unknown."""
 

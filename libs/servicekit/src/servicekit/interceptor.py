@@ -1,8 +1,8 @@
 """The one door every RPC comes through: who calls, what they may, by when; and what became of it.
 
-In order: trace and request id, token, roles, deadline, parsing, the handler, the answer or its failure; then one log
-line and one measurement. Parsing happens here, behind the token, so that strangers cannot make us parse, and so that
-a malformed message is the client's fault (INVALID_ARGUMENT), not an internal error.
+In order: trace and request id, deadline, room, token, roles, the request, the handler, the answer or its failure; then
+one log line and one measurement. Parsing happens here, behind the token, so that strangers cannot make us parse, and
+so that a malformed message is the client's fault (INVALID_ARGUMENT), not an internal error.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, NoReturn, cast
 
 import grpc
 import structlog
@@ -33,18 +33,23 @@ from servicekit.errors import (
     InvalidArgument,
     PermissionDenied,
     RpcFailure,
+    TooMuch,
     Unauthenticated,
 )
+from servicekit.limits import METADATA_BYTES_MAX, STRANGERS_SECONDS_MAX
+from servicekit.load import Load, Share
 from servicekit.scope import Principal, Scope
 from servicekit.telemetry import span_from, traceparent
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 Translate = Callable[[Exception], RpcFailure | None]
+_Serving = tuple[Share, asyncio.Timeout]
 _Context = Any  # grpc.aio.ServicerContext[Any, Any]: its stubs know neither optional deadlines nor abort's metadata
 
 # Trailing metadata of a query's answer: the views of other services' events hold all that was published before so many
 # seconds, or "unknown".
 AGE = "credence-age-seconds"
+EOF = cast(Any, grpc.aio).EOF  # which its stubs do not know
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger("servicekit.rpc")
 
@@ -89,6 +94,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         default_deadline_seconds: float,
         longest_deadline_seconds: float,
         longest_stream_seconds: float,
+        load: Load,
         age_seconds: Callable[[], float] | None = None,
         translate: Translate = _untranslated,
     ) -> None:
@@ -99,33 +105,63 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         self._longest_deadline = longest_deadline_seconds
         self._longest_stream = longest_stream_seconds
         self._age = age_seconds
+        self._load = load
         self._translate = translate
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails) -> Any:
         method = str(handler_call_details.method)
         handler = await continuation(handler_call_details)
-        if handler is None or is_exempt(method):
-            return handler
+        if handler is None:
+            return None
+        if is_exempt(method):
+            return self._for_strangers(handler)
+        longest = self._longest_stream if handler.response_streaming else self._longest_deadline
 
-        # No (de)serialisers: these parse after the token was checked, and see when an answer cannot be written.
-        async def answer(request: bytes, context: _Context) -> bytes:
-            async with self._serving(method, context, self._longest_deadline):
-                written: bytes = handler.response_serializer(
-                    await handler.unary_unary(_parsed(handler, request), context)
-                )
-                return written
+        # On the wire an RPC with one request and one answer is a stream of one each way. As a stream it reads its
+        # request only once the token was checked, and within the deadline: otherwise whoever sends half a message
+        # keeps a place for ever. And it counts until its answer was taken, since gRPC holds it for that long: whoever
+        # never reads uses up their own share.
+        async def serve(_: Any, context: _Context) -> None:
+            async with self._serving(method, context, longest) as (share, timer):
+                received = await _received(context)
+                with share.holding(len(received)):
+                    request = _parsed(handler, received)
+                    if handler.response_streaming:
+                        async with aclosing(handler.unary_stream(request, context)) as parts:
+                            async for part in parts:
+                                await _write(context, share, handler.response_serializer(part))
+                        return
+                    answer = handler.response_serializer(await handler.unary_unary(request, context))
+                # A status after the deadline would only wait behind the answer.
+                timer.reschedule(None)
+                await _write(context, share, answer)
 
-        async def stream(request: bytes, context: _Context) -> AsyncIterator[bytes]:
-            async with self._serving(method, context, self._longest_stream):
-                async for part in handler.unary_stream(_parsed(handler, request), context):
-                    yield handler.response_serializer(part)
+        # No (de)serialisers: `serve` parses, and sees when an answer cannot be written.
+        return grpc.stream_stream_rpc_method_handler(serve)
 
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(stream)
-        return grpc.unary_unary_rpc_method_handler(answer)
+    def _for_strangers(self, handler: Any) -> Any:
+        """Health and reflection: without a token and without the deadlines of others, so with bounds of their own."""
+
+        async def serve(requests: Any, context: _Context) -> None:
+            try:
+                with self._load.stranger():
+                    if handler.request_streaming:
+                        async for part in handler.stream_stream(requests, context):
+                            await context.write(part)
+                        return
+                    async with _bounded(STRANGERS_SECONDS_MAX):
+                        request = await _received(context)
+                    if handler.response_streaming:
+                        await handler.unary_stream(request, context)
+                    else:
+                        await context.write(await handler.unary_unary(request, context))
+            except RpcFailure as failure:
+                await _abort(context, failure)
+
+        return grpc.stream_stream_rpc_method_handler(serve, handler.request_deserializer, handler.response_serializer)
 
     @asynccontextmanager
-    async def _serving(self, method: str, context: _Context, longest: float) -> AsyncIterator[None]:
+    async def _serving(self, method: str, context: _Context, longest: float) -> AsyncIterator[_Serving]:
         """Around one call: admits it, bounds it, and makes whatever is raised within the client's status."""
         started = time.monotonic()
         metadata = _text_metadata(context)
@@ -141,28 +177,36 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
             context.set_trailing_metadata(tuple(told))
             self._metrics.in_flight.inc()
             try:
+                _check_metadata(context)
                 remaining = context.time_remaining()
                 limit = min(self._default_deadline, longest) if remaining is None else min(remaining, longest)
-                async with _bounded(limit):
-                    await self._enter(method, metadata, request_id, started + limit)
-                    yield
+                async with _bounded(limit) as timer:
+                    with self._load.call():
+                        principal = await self._verifier.verify(_bearer(metadata))
+                        with self._load.caller(principal.subject) as share:
+                            self._enter(method, principal, request_id, started + limit)
+                            yield share, timer
             except grpc.aio.AbortError:
                 # The handler's own abort: its status is set, and swallowing this would answer twice.
                 code = _code_name(context)
                 raise
-            except (asyncio.CancelledError, GeneratorExit):
+            except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the client gets a status and no more
                 failure = self._failure(method, error)
                 code = code_pb2.Code.Name(failure.code)
-                await _abort(context, failure)
+                try:
+                    await _abort(context, failure)
+                finally:
+                    # It holds this frame by its traceback, and the frames below, request and answer with them: in a
+                    # cycle they would stay until the collector comes by.
+                    del failure
             finally:
                 self._metrics.in_flight.dec()
                 self._note(method, code, time.monotonic() - started, span)
 
-    async def _enter(self, method: str, metadata: Mapping[str, str], request_id: str, deadline: float) -> None:
-        principal = await self._verifier.verify(_bearer(metadata))
+    def _enter(self, method: str, principal: Principal, request_id: str, deadline: float) -> None:
         scope = self._admit(method, principal)
         structlog.contextvars.bind_contextvars(actor=principal.subject)
         enter_call(Call(method, principal, scope, request_id, deadline))
@@ -198,14 +242,29 @@ def _age(seconds: float) -> str:
 
 
 @asynccontextmanager
-async def _bounded(seconds: float) -> AsyncIterator[None]:
+async def _bounded(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     try:
         async with asyncio.timeout(seconds) as timer:
-            yield
+            yield timer
     except TimeoutError:
         if not timer.expired():
             raise  # the handler's own, about something else
         raise DeadlineExceeded(f"no answer within {seconds:g} s; what it did is unknown: ask again") from None
+
+
+async def _received(context: _Context) -> Any:
+    request: Any = await context.read()
+    if request is EOF:
+        raise InvalidArgument([("request", "is missing: the call ended before its message came")])
+    return request
+
+
+async def _write(context: _Context, share: Share, answer: bytes) -> None:
+    with share.holding(len(answer)):
+        try:
+            await context.write(answer)
+        except grpc.aio.BaseError:
+            raise asyncio.CancelledError from None  # the client hung up
 
 
 def _parsed(handler: Any, request: bytes) -> Any:
@@ -225,6 +284,14 @@ def _bearer(metadata: Mapping[str, str]) -> str:
 def _text_metadata(context: _Context) -> dict[str, str]:
     pairs = context.invocation_metadata() or ()
     return {key: value for key, value in pairs if isinstance(value, str)}
+
+
+def _check_metadata(context: _Context) -> None:
+    """Raises TooMuch. gRPC's own limit does not hold for a client that has not acknowledged it yet."""
+    size = sum(len(key) + len(value) for key, value in context.invocation_metadata() or ())
+    if size > METADATA_BYTES_MAX:
+        message = f"{size} bytes of metadata, over {METADATA_BYTES_MAX}: send the token, and little else"
+        raise TooMuch("too-much-metadata", message)
 
 
 def _code_name(context: _Context) -> str:

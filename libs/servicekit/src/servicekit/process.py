@@ -12,10 +12,12 @@ first stopped), `close`, exit 0; all within `drain_timeout_seconds`.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
@@ -31,10 +33,12 @@ from servicekit.auth import TokenVerifier
 from servicekit.errors import RpcFailure
 from servicekit.exits import CannotStart, Exit
 from servicekit.grpc_health import GrpcHealth
+from servicekit.grpc_server import grpc_server
 from servicekit.health import TICK_SECONDS, Check, Health, State
 from servicekit.health_metrics import HealthMetrics
 from servicekit.interceptor import RpcInterceptor, RpcMetrics
 from servicekit.keys import SigningKeys
+from servicekit.load import Load
 from servicekit.settings import ServiceSettings
 from servicekit.status_server import StatusServer
 from servicekit.telemetry import start_logging, start_tracing
@@ -46,6 +50,7 @@ PROBE_TIMEOUT_SECONDS = 2.0
 # A probe that is never asked again must not leave its last answer standing.
 PROBE_SILENCE_SECONDS_MAX = 4.5
 BACKOFF_SECONDS = (0.1, 2.0)
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
 _log = structlog.get_logger("servicekit.process")
 
@@ -251,25 +256,9 @@ class Process(Generic[S]):
             longest_stream_seconds=settings.longest_stream_seconds,
             age_seconds=service.age_seconds,
             translate=service.translate,
+            load=Load(settings.max_concurrent_rpcs),
         )
-        return grpc.aio.server(
-            interceptors=(interceptor,),
-            maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
-            options=(
-                # On Linux gRPC shares a port by default: a second process would take half the calls instead of failing.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.max_concurrent_streams", settings.max_concurrent_rpcs),
-                ("grpc.max_metadata_size", 16 * 1024),
-                # A client that vanished is noticed within 80 s; one that pings more often than every 10 s is dropped.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-                ("grpc.http2.max_ping_strikes", 3),
-            ),
-        )
+        return grpc_server(settings, interceptor)
 
     def _register(self, server: grpc.aio.Server, service: Service) -> dict[str, frozenset[str]]:
         registrations = _Registrations(server)
@@ -456,12 +445,23 @@ async def _main(name: str, build: Build[S], settings: S) -> Exit:
     return await process.run()
 
 
+def _give_back_large_blocks() -> None:
+    """Has the allocator return blocks of 256 KiB and more to the system as they are freed.
+
+    By itself glibc learns from the first large message that such blocks come again, and from then on keeps them: a
+    burst of large calls would hold its memory for the life of the process. Other C libraries have no such setting.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 256 * 1024)
+
+
 def run_service(name: str, build: Build[S], settings: type[S]) -> int:
     """Runs a service until SIGTERM or SIGINT and returns the exit code (`Exit`).
 
     `settings` is the class: it is loaded here, so that wrong settings end in one readable message and Exit.SETTINGS.
     """
     try:
+        _give_back_large_blocks()
         loaded = settings.load()
         start_logging(name, loaded.log_level)
         start_tracing(name)

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationE
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from servicekit import limits
 from servicekit.exits import CannotStart, Exit
 
 PREFIX = "CREDENCE_"
@@ -113,8 +114,9 @@ class ServiceSettings(BaseSettings):
     default_deadline_seconds: Seconds = 15
     longest_deadline_seconds: Seconds = 120
     longest_stream_seconds: Annotated[float, Field(gt=0, le=86_400)] = 14_400  # an operator's rebuild or export
-    max_message_bytes: Annotated[int, Field(ge=65_536, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
-    max_concurrent_rpcs: Annotated[int, Field(ge=1, le=100_000)] = 256
+    max_message_bytes: Annotated[int, Field(ge=65_536, le=64 * 1024 * 1024)] = limits.MESSAGE_BYTES_MAX
+    max_concurrent_rpcs: Annotated[int, Field(ge=1, le=100_000)] = limits.CALLS_MAX
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = limits.CONNECTIONS_MAX
 
     @field_validator("mongo_uri")
     @classmethod

@@ -1,7 +1,8 @@
 """`/live`, `/ready` and `/metrics` over HTTP/1.1, for probes and Prometheus.
 
 Three fixed answers need no framework, but they do need bounds: a request has 5 seconds, 8 KiB and one answer, and
-no more than 64 are served at a time, so that a slow or hostile client costs nothing that matters.
+no more than 64 are served at a time. Where there are more, the oldest goes: a probe says all at once what it wants, so
+whoever is still there keeps the server waiting.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from servicekit.health import ConsumerReport, Health, Report, State
+from servicekit.limits import STATUS_CONNECTIONS_MAX, STATUS_REQUEST_BYTES_MAX, STATUS_SECONDS_MAX
 
-REQUEST_SECONDS_MAX = 5.0
-REQUEST_BYTES_MAX = 8_192
-CONNECTIONS_MAX = 64
 _JSON = "application/json"
 
 
@@ -60,18 +59,18 @@ class StatusServer:
         health: Health,
         registry: CollectorRegistry,
         *,
-        request_seconds_max: float = REQUEST_SECONDS_MAX,
+        request_seconds_max: float = STATUS_SECONDS_MAX,
     ) -> None:
         self._service = service
         self._health = health
         self._registry = registry
         self._request_seconds_max = request_seconds_max
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def start(self, host: str, port: int) -> int:
         """Listens and returns the port (port 0: a free one). Raises OSError when it is taken."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=REQUEST_BYTES_MAX)
+        self._server = await asyncio.start_server(self._serve, host, port, limit=STATUS_REQUEST_BYTES_MAX)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
@@ -83,10 +82,11 @@ class StatusServer:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= CONNECTIONS_MAX:
-            writer.transport.abort()
-            return
-        self._open.add(writer)
+        if len(self._open) >= STATUS_CONNECTIONS_MAX:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = None
         try:
             async with asyncio.timeout(self._request_seconds_max):
                 writer.write(self._answer(await self._request_line(reader)))
@@ -96,7 +96,7 @@ class StatusServer:
         except (TimeoutError, OSError, EOFError):
             writer.transport.abort()
         finally:
-            self._open.discard(writer)
+            self._open.pop(writer, None)
 
     async def _request_line(self, reader: asyncio.StreamReader) -> bytes:
         """The first line, once the whole head has come; empty when there is no proper head."""

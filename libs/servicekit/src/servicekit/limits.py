@@ -1,0 +1,85 @@
+"""Every limit of a service process, in one place: what it takes in, holds at once and waits for.
+
+Each says below it what it bounds and what happens beyond it; `docs/limits.md` is made of these words. What a domain
+keeps is in the service's own `domain/limits.py`, what the kernel does in `eventcore/limits.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One request or answer; set by CREDENCE_MAX_MESSAGE_BYTES. Beyond: `RESOURCE_EXHAUSTED` before it is read: send
+fewer rows at once."""
+
+METADATA_BYTES_MAX: Final = 16 * 1024
+"""All metadata of one call. Beyond: `RESOURCE_EXHAUSTED`: send the token and the request id, and little else."""
+
+CALLS_MAX: Final = 256
+"""Calls served at once by one process; set by CREDENCE_MAX_CONCURRENT_RPCS. Beyond: `RESOURCE_EXHAUSTED`
+(`too-many-calls`) with the time to wait: send it again then, with the same id."""
+
+CALLS_SHARE_OF_ONE_CALLER: Final = 0.25
+"""Part of the calls, and of their bytes, that one caller (the token's subject) may have. Beyond: `RESOURCE_EXHAUSTED`
+(`too-many-calls-of-yours`, `too-many-bytes-of-yours`): wait for your earlier calls. One connection takes as many
+streams; a client's library holds back those beyond."""
+
+CALLS_REFUSED_AT_ONCE: Final = 4
+"""Times the calls served at once: so many may be there to be told that they are too many. Beyond: gRPC refuses them
+itself, `RESOURCE_EXHAUSTED` without details."""
+
+PENDING_CALLS_MAX: Final = 1_000
+"""Calls that wait for the process to look at them. Beyond: gRPC refuses them, `RESOURCE_EXHAUSTED` without details:
+send fewer at once."""
+
+WAITING_CALLS_SHARE: Final = 0.75
+"""Part of the calls served at once that may wait for what a token names, so that commands always find room. Beyond:
+`RESOURCE_EXHAUSTED` (`too-many-waiting`) with the time to wait: ask again then."""
+
+BYTES_AT_ONCE_MAX: Final = 128 * 1024 * 1024
+"""All requests being served and all answers on their way, together. Beyond: `RESOURCE_EXHAUSTED` (`too-many-bytes`)
+with the time to wait: send it again then, with the same id."""
+
+STRANGERS_MAX: Final = 32
+"""Calls without a token at once: the health service's and reflection's. Beyond: `RESOURCE_EXHAUSTED`: probe less
+often, and ask instead of watching."""
+
+STRANGERS_SECONDS_MAX: Final = 5.0
+"""For a health check's request to arrive. Beyond: `DEADLINE_EXCEEDED`: send it whole."""
+
+CONNECTIONS_MAX: Final = 512
+"""Open gRPC connections; set by CREDENCE_MAX_CONNECTIONS. Beyond: a new one is closed at once, those that are open go
+on: share a channel, or start more processes."""
+
+HANDSHAKE_SECONDS_MAX: Final = 5
+"""From a connection's opening until it speaks HTTP/2 and has acknowledged these limits. Beyond: it is closed."""
+
+IDLE_SECONDS_MAX: Final = 300
+"""A connection without a call. Beyond: it is told to go and closed; a channel connects again by itself."""
+
+CONNECTION_AGE_SECONDS_MAX: Final = 3_600
+"""A connection, whatever goes on on it. Beyond: it is told to go, its calls have CREDENCE_LONGEST_STREAM_SECONDS to
+end; a channel connects again by itself."""
+
+KEEPALIVE_SECONDS: Final = 60
+"""A connection that is silent is asked whether it is there, every so often. Beyond, by KEEPALIVE_ANSWER_SECONDS_MAX:
+it is closed."""
+
+KEEPALIVE_ANSWER_SECONDS_MAX: Final = 20
+"""For a connection to say that it is there. Beyond: it is closed, its calls end."""
+
+PING_SECONDS_MIN: Final = 10
+"""Between two pings of a client. Beyond, PING_STRIKES_MAX times: it is told `too_many_pings` and its connection is
+closed: ask less often."""
+
+PING_STRIKES_MAX: Final = 3
+"""Pings that came too soon. Beyond: the connection is closed."""
+
+STATUS_CONNECTIONS_MAX: Final = 64
+"""Connections to `/live`, `/ready` and `/metrics`. Beyond: the one that has kept its request back longest is closed."""
+
+STATUS_REQUEST_BYTES_MAX: Final = 8_192
+"""The head of a request to the status port. Beyond: 400."""
+
+STATUS_SECONDS_MAX: Final = 5.0
+"""For a request to the status port to arrive and its answer to be taken. Beyond: the connection is closed."""
