@@ -99,6 +99,7 @@ def rich(failure: errors.RpcFailure) -> Refusal:
         (errors.PermissionDenied("not for a learner"), Exit.NOT_ALLOWED),
         (errors.Aborted("others kept winning"), Exit.UNAVAILABLE),
         (errors.Unavailable("MongoDB is away"), Exit.UNAVAILABLE),
+        (errors.TooMuch("too-many-calls", "256 calls are being served"), Exit.UNAVAILABLE),
         (errors.DeadlineExceeded("not in time"), Exit.UNAVAILABLE),
         (errors.Internal("ref-1"), Exit.FAILED),
     ],
@@ -114,7 +115,7 @@ async def test_every_refusal_of_a_service_has_its_exit_code_its_reason_and_its_o
 def test_every_kind_of_refusal_is_among_them() -> None:
     tried = {
         "InvalidArgument", "NotFound", "FailedPrecondition", "Conflict", "Unauthenticated", "PermissionDenied",
-        "Aborted", "Unavailable", "DeadlineExceeded", "Internal",
+        "Aborted", "Unavailable", "TooMuch", "DeadlineExceeded", "Internal",
     }  # fmt: skip
     assert {kind.__name__ for kind in errors.RpcFailure.__subclasses__()} == tried
 
