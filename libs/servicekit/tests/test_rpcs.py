@@ -34,7 +34,7 @@ async def test_a_caller_acts_in_the_scope_of_the_roles_the_rpc_names(start: Any,
     token = issuer.token(roles=["learner", "importer"], person="person-1", providers=["provider-1"])
     async with start() as running:
         answer = await running.call(token=token)
-        assert answer.value == "sample-subject-01 person-1 [] False"
+        assert answer.value == "person-person-1 person-1 [] False"
         other = await running.call(token=issuer.token(roles=["provider"], providers=["provider-9"]))
         assert other.value == "sample-subject-01 None ['provider-9'] False"
 

@@ -7,13 +7,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from typing import Any
 
 import jwt
 import pytest
 
-from servicekit.auth import TokenVerifier
+from servicekit.auth import TokenVerifier, recorded_as
 from servicekit.errors import Unauthenticated, Unavailable
 from servicekit.keys import KeysUnavailable, SigningKeys
 
@@ -22,7 +23,11 @@ ISSUER = "https://issuer.test"
 
 def verifier(issuer: Any, *, development: bool = False, **keys: Any) -> TokenVerifier:
     return TokenVerifier(
-        SigningKeys(str(issuer.jwks), **keys), issuer=ISSUER, audience="credence", development=development
+        SigningKeys(str(issuer.jwks), **keys),
+        issuer=ISSUER,
+        audience="credence",
+        development=development,
+        pseudonym_key=b"a key of a test",
     )
 
 
@@ -46,10 +51,29 @@ async def test_a_good_token_of_each_allowed_algorithm_says_who_calls(issuer: Any
         "key-2", roles=["provider", "learner", "someone-elses-role"], person="person-1", providers=["provider-1"]
     )
     principal = await verifier(issuer).verify(token)
-    assert principal.subject == "sample-subject-01"
+    assert principal.subject == "person-person-1"
     assert principal.roles == {"provider", "learner"}
     assert principal.person == "person-1"
     assert principal.providers == {"provider-1"}
+
+
+@pytest.mark.parametrize("sub", ["sample.tutor.01@example.org", "Sample-Tutor-01", "idp|01", "x" * 65])
+async def test_what_is_recorded_of_a_caller_says_nothing_of_them(issuer: Any, sub: str) -> None:
+    one, again, other, plain, learner = [
+        (await verifier(issuer).verify(issuer.token(**claims))).subject
+        for claims in (
+            {"sub": sub},
+            {"sub": sub},
+            {"sub": f"{sub[:-1]}2"},
+            {"sub": "sample-tutor-01"},
+            {"sub": sub, "roles": ["learner"], "person": "learner-01"},
+        )
+    ]
+    assert one == again
+    assert one != other
+    assert re.fullmatch(r"sub-[0-9a-f]{24}", one)
+    assert one != recorded_as(sub, None, b"another key")
+    assert (plain, learner) == ("sample-tutor-01", "person-learner-01")
 
 
 @pytest.mark.parametrize(

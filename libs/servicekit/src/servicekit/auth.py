@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import re
 from typing import Annotated, Any
 
 import jwt
@@ -36,6 +38,20 @@ class _Claims(BaseModel):
     bodies: _Ids = frozenset()
 
 
+def recorded_as(sub: str, person: str | None, key: bytes) -> str:
+    """The name under which what a caller does is kept for good, in events and logs: one that says nothing of them.
+
+    Of a person it is `person-<id>`, which stays when they are erased. An issuer's `sub` is kept as it is only where it
+    is an id like ours; it may as well be an e-mail address, and then a keyed pseudonym stands for it: the same for the
+    same `sub`, and by the key alone is it known again.
+    """
+    if person is not None:
+        return f"person-{person}"
+    if len(sub) <= 64 and re.fullmatch(ID_PATTERN, sub):
+        return sub
+    return "sub-" + hmac.digest(key, b"subject\0" + sub.encode(), "sha256").hex()[:24]
+
+
 def _missing_claim(principal: Principal) -> str | None:
     """A role without the ids it acts for would see nothing anywhere, which looks like lost data: say so instead."""
     if principal.roles & OWN_PERSON and principal.person is None:
@@ -50,15 +66,19 @@ def _missing_claim(principal: Principal) -> str | None:
 class TokenVerifier:
     """Verifies tokens against the issuer's keys.
 
+    `pseudonym_key` (secret, the same in every service) makes what is recorded of a caller say nothing of them.
     Accepted: EdDSA, ES256, RS256, each only with a key of its own kind; `iss` and `aud` as configured; `exp`, `iat`,
     `sub` present; a life of at most 15 minutes. Development keys only where `development` is true.
     """
 
-    def __init__(self, keys: SigningKeys, *, issuer: str, audience: str, development: bool) -> None:
+    def __init__(
+        self, keys: SigningKeys, *, issuer: str, audience: str, development: bool, pseudonym_key: bytes
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._development = development
+        self._pseudonym_key = pseudonym_key
 
     async def verify(self, token: str) -> Principal:
         """Who the token speaks for. Raises Unauthenticated, or Unavailable when the keys cannot be read."""
@@ -73,7 +93,9 @@ class TokenVerifier:
             raise Unauthenticated(f"the token's claims are missing or malformed: {wrong}") from None
         if claims.exp - claims.iat > LIFETIME_SECONDS_MAX:
             raise Unauthenticated(f"the token lives longer than {LIFETIME_SECONDS_MAX // 60} minutes (exp - iat)")
-        principal = Principal(claims.sub, claims.roles & ROLES, claims.person, claims.providers, claims.bodies)
+        roles = claims.roles & ROLES
+        subject = recorded_as(claims.sub, claims.person if roles & OWN_PERSON else None, self._pseudonym_key)
+        principal = Principal(subject, roles, claims.person, claims.providers, claims.bodies)
         if not principal.roles:
             raise Unauthenticated("the token names no role of this platform (claim `roles`)")
         if missing := _missing_claim(principal):

@@ -200,6 +200,7 @@ class Process(Generic[S]):
             issuer=settings.issuer,
             audience=settings.audience,
             development=settings.profile == "development",
+            pseudonym_key=settings.digest_key.get_secret_value(),
         )
         self._service = service = await self._build(settings, Kit(self.health, self._registry))
         interceptor_access: dict[str, frozenset[str]] = {}

@@ -18,7 +18,8 @@ ROLES = OWN_PERSON | OWN_PROVIDERS | OWN_BODIES | UNRESTRICTED
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a verified token speaks for. `person`, `providers` and `bodies` are Credence ids."""
+    """Who a verified token speaks for. `person`, `providers` and `bodies` are Credence ids; `subject` is the name under
+    which what they do is kept (`auth.recorded_as`)."""
 
     subject: str
     roles: frozenset[str]
@@ -31,7 +32,7 @@ class Principal:
 class Scope:
     """What this caller may see and change in this RPC.
 
-    `roles` are the caller's roles that the RPC names; `actor` is the token's subject, recorded with every step.
+    `roles` are the caller's roles that the RPC names; `actor` is the caller's subject, recorded with every step.
     """
 
     person: str | None

@@ -278,7 +278,7 @@ class StandingValue(_message.Message):
     version: _builtins.int
     """Name it in `replaces` to correct this value."""
     recorded_by: _builtins.str
-    """Who posted it: a subject's id."""
+    """Who posted it: the subject of their token, or a pseudonym where that could say who they are."""
     replaces: _builtins.int
     """0: it was the first."""
     reason_code: _builtins.str

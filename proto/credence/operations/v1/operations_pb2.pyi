@@ -83,7 +83,7 @@ class Operation(_message.Message):
     subject: _builtins.str
     """What it was done to, in ids."""
     actor: _builtins.str
-    """The subject of the token it was done with."""
+    """Who did it: the subject of the token, or a pseudonym where that could say who they are."""
     reason: _builtins.str
     """In the actor's words."""
     @_builtins.property
