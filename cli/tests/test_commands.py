@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cli.tests.running import Home, commands
+from cli.tests.running import EXECUTABLE, Home, commands
 from credence_cli.embedded.stack import SERVICES, Stack
 from credence_cli.identity import Identity, mint
 from tests import readme
@@ -567,6 +568,88 @@ def test_a_full_disk_behind_the_output_is_told_in_one_sentence(stack: Home) -> N
         ran = stack.run_into(os.open("/dev/full", os.O_WRONLY), *words)
         assert ran.code == 6
         assert ran.told.startswith("The disk is full: free some space and run it again")
+
+
+# People
+
+
+def test_what_is_held_about_a_person_is_written_for_one_pair_of_eyes(stack: Home) -> None:
+    learner = an_id("sample-e")
+    course_with(stack, learner)
+    stack.call("name", learner, "Sample Learner Ex")
+    shown = stack.call("person", "export", learner).out
+    assert "Sample Learner Ex" in shown
+    document = json.loads(shown)
+    assert (document["person_id"], document["complete"], document["missing"]) == (learner, True, {})
+    assert {item["kind"] for item in document["services"]["enrolment"]} >= {"event", "step", "document"}
+    file = stack.folder / "export.json"
+    file.write_text("")
+    file.chmod(0o644)
+    told = stack.ask("person", "export", learner, "--out", str(file))
+    assert told["items"].keys() == set(SERVICES)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text())["services"] == document["services"]
+    partly = stack.call("person", "export", learner, exits=6, CREDENCE_MENTORING="127.0.0.1:1")
+    assert json.loads(partly.out)["complete"] is False
+    assert list(json.loads(partly.out)["missing"]) == ["mentoring"]
+    assert partly.told.startswith("NOT COMPLETE: mentoring: ")
+    assert stack.call("person", "export", learner, "--out", str(stack.folder / "no" / "file"), exits=2).told
+    assert stack.call("person", "export", "Not An Id", exits=2).err
+
+
+def test_an_erasure_is_seen_through_in_every_service_and_again_is_harmless(stack: Home) -> None:
+    learner, stranger = an_id("sample-f"), an_id("stranger")
+    course_with(stack, learner)
+    stack.call("name", learner, "Sample Learner Ff")
+    erase = ("person", "erase", learner, stranger, "--reason", "person-asked")
+    unasked = stack.run(*erase, exits=2)
+    assert "--yes" in unasked.err
+    assert "Sample Learner Ff" in stack.call("person", "export", learner).out, "nothing is erased unasked"
+    done = stack.ask(*erase, "--yes")
+    assert done["outcomes"] == {learner: "accepted", stranger: "accepted"}
+    assert (done["destroyed"], done["waiting_for"]) == (dict.fromkeys(SERVICES, True), {})
+    again = stack.call(*erase, "--yes")
+    assert f"{learner}: was erased already" in again.err
+    assert "Erased" in again.out
+    exported = stack.call("person", "export", learner).out
+    assert "Sample Learner Ff" not in exported
+    assert json.loads(exported)["complete"]
+    erased = stack.ask("person", "erasures")["erased"]
+    assert erased[learner].keys() == erased[stranger].keys() == set(SERVICES)
+    assert learner in stack.call("person", "erasures").out
+    named = stack.ask("name", learner, "Sample Learner Ff", exits=1)
+    assert codes(named) == ["person-erased"]
+    assert "person-asked" in stack.call("operations").out
+    wrong = stack.ask("person", "erase", "Not An Id", "--reason", "person-asked", "--yes", exits=1)
+    assert wrong == {"outcomes": {"Not An Id": "refused"}}
+    stack.call("person", "erase", learner, "--reason", "person-asked", "--yes", exits=5, CREDENCE_TOKEN=operator(stack))
+
+
+def test_an_erasure_that_a_service_is_away_for_says_so_and_is_seen_through_later(stack: Home) -> None:
+    learner = an_id("sample-g")
+    erase = ("person", "erase", learner, "--reason", "person-asked", "--yes", "--wait", "1")
+    away = stack.ask(*erase, exits=6, CREDENCE_MENTORING="127.0.0.1:1")
+    assert list(away["waiting_for"]) == ["mentoring"]
+    assert "does not answer" in away["waiting_for"]["mentoring"]
+    assert away["destroyed"] == {"enrolment": True, "accreditation": True, "mentoring": False}
+    assert stack.ask(*erase[:-1], "60")["waiting_for"] == {}
+    assert stack.call("person", "erasures", exits=6, CREDENCE_MENTORING="127.0.0.1:1").told
+
+
+@pytest.mark.parametrize(("typed", "exits"), [("somebody-else", 4), ("", 0)], ids=["another id", "the id"])
+def test_a_terminal_asks_for_the_id_again(stack: Home, typed: str, exits: int) -> None:
+    learner = an_id("sample-h")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "rb") as terminal, os.fdopen(ours, "wb", buffering=0) as keyboard:
+        keyboard.write(f"{typed or learner}\n".encode())
+        words = [str(EXECUTABLE), "person", "erase", learner, "--reason", "person-asked"]
+        ended = subprocess.run(words, env=stack.env(), stdin=terminal, capture_output=True, text=True)
+    assert ended.returncode == exits, ended
+    assert (learner in stack.ask("person", "erasures")["erased"]) == (exits == 0)
+
+
+def operator(stack: Home) -> str:
+    return stack.call("token", "--role", "operator").out.strip()
 
 
 # All of them: what is tested by itself is on a stack of its own, or on the data it imports

@@ -19,7 +19,7 @@ from credence.accreditation.v1 import assessments_pb2 as work
 from credence.accreditation.v1 import awards_pb2, standings_pb2
 from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
-from credence.operations.v1 import operations_pb2, status_pb2
+from credence.operations.v1 import operations_pb2, privacy_pb2, status_pb2
 from credence_cli.embedded.development_secrets import AUDIENCE, ISSUER
 from credence_cli.identity import ROLES, Identity, mint
 from tests.system.platform import STORED, Platform, Refused, outcomes_of, told
@@ -261,6 +261,9 @@ CASES: dict[str, Sequence[Case]] = {
     "ConfirmMeetings": [meet],
     "GetMatch": [lambda a: matches_pb2.GetMatchRequest(cohort_id=a.names.plus, person_id=a.names.person)],
     "GetStatus": [lambda a: status_pb2.GetStatusRequest()],
+    "ExportPerson": [lambda a: privacy_pb2.ExportPersonRequest(person_id=a.names.person)],
+    "GetErasure": [lambda a: privacy_pb2.GetErasureRequest(person_id=a.names.person)],
+    "ListErasures": [lambda a: privacy_pb2.ListErasuresRequest()],
     "ListOperations": [lambda a: operations_pb2.ListOperationsRequest()],
 }
 # What belongs to nobody: every role that may call it sees all there is.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
@@ -36,6 +36,12 @@ class Method(Protocol[Q, A]):
     """A unary method of an asynchronous stub."""
 
     def __call__(self, request: Q, *, timeout: float | None = None, metadata: Any = None) -> Awaitable[A]: ...
+
+
+class Streaming(Protocol[Q, A]):
+    """A method of an asynchronous stub whose answer is a stream."""
+
+    def __call__(self, request: Q, *, timeout: float | None = None, metadata: Any = None) -> AsyncIterable[A]: ...
 
 
 def addresses() -> dict[str, str]:
@@ -98,6 +104,15 @@ class Client:
         self._age_told = True
         known = "not known" if age == "unknown" else f"{age} s"
         say(f"What other services published may be missing here; its age is {known} (see `credence status`).")
+
+    async def stream(self, method: Streaming[Q, A], request: Q, *, deadline: float) -> AsyncIterator[A]:
+        """One call whose answer is a stream; it is all there once this ends. Raises CommandFailed."""
+        metadata = (("authorization", f"Bearer {token_for(self.identity)}"),)
+        try:
+            async for part in method(request, timeout=deadline, metadata=metadata):
+                yield part
+        except grpc.aio.AioRpcError as error:
+            raise explain(error) from error
 
     async def close(self) -> None:
         for channel in self._channels.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 
@@ -30,6 +31,19 @@ def read_sheet(file: Path) -> list[Line]:
         return read_lines(read_sheet_bytes(file))
     except SheetUnreadable as error:
         raise CommandFailed(Exit.USAGE, f"{file}: {error}") from error
+
+
+def write_secret(file: Path, text: str) -> None:
+    """A file that nobody else may read, not even for a moment. Raises as `write_text` does."""
+    try:
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as stream:
+            os.fchmod(opened, 0o600)  # it may have been there before
+            stream.write(text)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise CommandFailed(Exit.USAGE, f"{file} cannot be written: {error.strerror}") from error
 
 
 def write_text(file: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from credence_cli.commands import (
     interventions,
     mentor,
     operations,
+    person,
     standing,
     status,
 )
@@ -43,6 +44,7 @@ app.add_typer(assessments.assess_app, name="assess")
 app.add_typer(assessments.board_app, name="board")
 app.add_typer(standing.app, name="standing")
 app.add_typer(mentor.app, name="mentor")
+app.add_typer(person.app, name="person")
 app.add_typer(imports.app, name="import")
 app.add_typer(operations.stack_app, name="stack")
 app.add_typer(operations.topics_app, name="topics")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from eventcore.erasure import ErasingMarks
+from eventcore.erasure import ErasingMarks, destroy_again
 from eventcore.event import Recorded
 from eventcore.fold import Folder, View
 from eventcore.memory import MemoryKeys, MemoryViews
@@ -88,3 +88,18 @@ async def test_nothing_is_marked_while_a_key_cannot_be_destroyed_and_the_duplica
 
     assert keys.keys == {"a": Tombstone(NOON)}
     assert marks.marked == ["person-a"]
+
+
+async def test_keys_that_came_back_with_a_backup_are_destroyed_again() -> None:
+    keys, views = MemoryKeys(), MemoryViews()
+    ring = Keyring(keys, bytes(32), lambda: 0.0)
+    folder = Folder([PEOPLE], views, ErasingMarks(Marked(), ring, lambda: NOON))
+    erased = [f"p{n:04d}" for n in range(1_001)]
+    await folder.fold({f"person-{p}": [told(p, 1, "erased")] for p in erased})
+    await folder.fold({"person-q": [told("q", 1, "named")]})
+    keys.keys.clear()
+    keys.keys |= dict.fromkeys(("p0000", "p1000", "q"), b"restored")
+
+    await destroy_again(PEOPLE, views, ring, NOON)
+
+    assert keys.keys == {**dict.fromkeys(erased, Tombstone(NOON)), "q": b"restored"}

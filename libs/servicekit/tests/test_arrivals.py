@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from eventcore.event import Recorded
 from eventcore.execute import Executor
 from eventcore.fold import Folder, View
-from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import Keyring
 from eventcore.store import Finding
 from eventcore.token import Tokens
@@ -22,6 +22,7 @@ from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets, result_k
 from servicekit.call import Call, enter_call
 from servicekit.errors import InvalidArgument, Unavailable
 from servicekit.kernel import Kernel
+from servicekit.operations.recording import Recording
 from servicekit.scope import Principal, Scope
 
 NOON = datetime(2024, 10, 1, 12, tzinfo=UTC)
@@ -62,7 +63,8 @@ def _kernel(views: MemoryViews, arrivals: Arrivals, *, deadline_seconds: float) 
     enter_call(Call("test", principal, scope, "test", time.monotonic() + deadline_seconds))
     keyring = Keyring(MemoryKeys(), bytes(32), time.monotonic)
     executor = Executor(MemoryAppends(), b"digest key of a test")
-    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, TOKENS, arrivals)
+    recording = Recording(MemoryOperations(), lambda: NOON)
+    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, TOKENS, recording, arrivals)
 
 
 async def test_a_waiting_query_is_answered_as_soon_as_its_stream_is_folded_here() -> None:

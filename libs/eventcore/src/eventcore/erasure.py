@@ -10,6 +10,9 @@ from pydantic import BaseModel
 
 from eventcore.fold import Marks, View
 from eventcore.personal import AboutPerson, Keyring
+from eventcore.store import ViewStore
+
+PAGE = 1_000
 
 
 class ErasingMarks:
@@ -29,3 +32,11 @@ class ErasingMarks:
         if erased:
             await self._keyring.destroy(erased, self._clock())
         await self._marks.mark(view, documents)
+
+
+async def destroy_again(people: View[Any], views: ViewStore, keyring: Keyring, at: datetime) -> None:
+    """Destroys the keys of all whom this view says erased, where there are any: keys that came back with a backup."""
+    after = ""
+    while found := await views.find(people.name, {"erased": True}, after=after, limit=PAGE):
+        after = found[-1][0]
+        await keyring.destroy([stream.partition("-")[2] for stream, _ in found], at)

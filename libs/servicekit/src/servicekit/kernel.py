@@ -24,6 +24,7 @@ from servicekit.arrivals import Arrivals, result_key
 from servicekit.batches import batch_response, decided
 from servicekit.call import current_call
 from servicekit.errors import InvalidArgument, Unavailable
+from servicekit.operations.recording import Recording
 from servicekit.telemetry import traceparent
 from servicekit.violations import Violations
 
@@ -58,6 +59,7 @@ class Kernel:
     keyring: Keyring
     clock: Callable[[], datetime]
     tokens: Tokens
+    recording: Recording
     arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property

@@ -19,21 +19,21 @@ import structlog
 from google.protobuf.message import Message
 from prometheus_client import Counter
 
-from credence.operations.v1 import operations_pb2_grpc, status_pb2_grpc
+from credence.operations.v1 import operations_pb2_grpc, privacy_pb2_grpc, status_pb2_grpc
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
 from eventcore.deliver import OwnFold, Publisher
-from eventcore.erasure import ErasingMarks
-from eventcore.evaluate import Evaluation, Evaluator, Marker
+from eventcore.erasure import ErasingMarks, destroy_again
+from eventcore.evaluate import Evaluation, Evaluator, Marker, Reader
 from eventcore.event import Recorded, StoredByNewer, UnknownEventType
 from eventcore.execute import Executor
 from eventcore.fold import Fault, Folder, Gap, View
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
-from eventcore.personal import Keyring
+from eventcore.personal import AboutPerson, Keyring
 from eventcore.record import PublicEvent, WrongEpoch
-from eventcore.store import StoreUnavailable
+from eventcore.store import AppendStore, StoreUnavailable
 from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
@@ -41,7 +41,10 @@ from servicekit.health import Health
 from servicekit.kernel import Kernel
 from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind, topic_behind
 from servicekit.operations.operations import OperationApi
+from servicekit.operations.privacy import PrivacyApi
+from servicekit.operations.recording import Recording
 from servicekit.operations.status import StatusApi
+from servicekit.person_data import About, PersonData
 from servicekit.process import Background, Dependency, Kit, Service
 from servicekit.settings import ServiceSettings
 from servicekit.telemetry import span_from, traceparent
@@ -61,7 +64,8 @@ class Parts:
 
     `public` gives the message others may see of a stored event (None: they see only that a version passed);
     `listens_to` maps each foreign topic to the module of messages that may come on it; `register` adds the gRPC
-    servicers.
+    servicers; `about` names the streams about a person. One of the views tells of erasures: its documents are
+    AboutPerson.
     """
 
     name: str
@@ -70,8 +74,23 @@ class Parts:
     views: Sequence[View[Any]]
     public: Callable[[Recorded[Any]], Message | None]
     register: Callable[[Kernel, grpc.aio.Server], None]
+    about: Callable[[Reader, str], Awaitable[About]]
     evaluations: Sequence[Evaluation] = ()
     listens_to: dict[str, ModuleType] = field(default_factory=dict)
+
+    @property
+    def people(self) -> View[Any]:
+        """The view that tells of erasures. Raises ValueError when there is none: keys would never be destroyed."""
+        found = [view for view in self.views if issubclass(view.document, AboutPerson)]
+        if len(found) != 1:
+            raise ValueError(f"{self.name} needs one view whose documents tell of erasures, not {len(found)}")
+        return found[0]
+
+    def person_data(self, appends: AppendStore, kernel: Kernel) -> PersonData:
+        """What this service holds about a person, read from these stores."""
+        return PersonData(
+            self.about, self.views, self.evaluations, appends, kernel.views, kernel.targets, kernel.keyring
+        )
 
 
 def now() -> datetime:
@@ -159,6 +178,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         keyring,
         now,
         Tokens(settings.digest_key.get_secret_value()),
+        Recording(stores.operations, now),
         arrivals,
     )
 
@@ -202,10 +222,14 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     def register(server: grpc.aio.Server) -> None:
         status_pb2_grpc.add_StatusServiceServicer_to_server(StatusApi(parts.name, stores.appends, kit.health), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(OperationApi(stores.operations), server)
+        data = parts.person_data(stores.appends, kernel)
+        privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording)
+        privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(privacy, server)
         parts.register(kernel, server)
 
     async def prepare() -> None:
         await stores.prepare(parts.views, [e.name for e in parts.evaluations])
+        await destroy_again(parts.people, stores.views, keyring, now())
 
     return Service(
         register=register,

@@ -25,13 +25,14 @@ from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Evaluator, Marker
 from eventcore.execute import Executor
 from eventcore.fold import Folder
-from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import Keyring
 from eventcore.record import Record
 from eventcore.testing import NOON
 from eventcore.token import Tokens
 from servicekit.call import Call, enter_call
 from servicekit.kernel import Kernel
+from servicekit.operations.recording import Recording
 from servicekit.runtime import Parts, parser, published, span
 from servicekit.scope import Principal, Scope
 
@@ -65,7 +66,11 @@ class Running:
         marker = ErasingMarks(Marker(parts.evaluations, self.views, self.targets), keyring, clock)
         deciders = {d.category: d for d in parts.deciders}
         executor = Executor(self.appends, b"digest key of a test")
-        self.kernel = Kernel(executor, self.views, self.targets, keyring, clock, Tokens(b"digest key of a test"))
+        self.operations = MemoryOperations()
+        recording = Recording(self.operations, clock)
+        self.kernel = Kernel(
+            executor, self.views, self.targets, keyring, clock, Tokens(b"digest key of a test"), recording
+        )
         own = Folder([v for v in parts.views if v.category in deciders], self.views, marker)
         foreign = Folder([v for v in parts.views if v.category not in deciders], self.views, marker)
         self._fold = OwnFold(self.appends, deciders, own)

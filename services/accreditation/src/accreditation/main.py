@@ -20,6 +20,7 @@ from accreditation.views.credits import CREDITS
 from accreditation.views.enrolments import ENROLMENTS
 from accreditation.views.matches import MATCHES
 from accreditation.views.people import PEOPLE
+from accreditation.views.person_data import about
 from accreditation.views.programmes import PROGRAMMES
 from accreditation.views.standings import STANDING
 from credence.accreditation.v1 import assessments_pb2_grpc, awards_pb2_grpc, standings_pb2_grpc
@@ -43,6 +44,7 @@ PARTS = Parts(
     views=(ASSESSMENTS, CREDITS, ENROLMENTS, COHORTS, PROGRAMMES, PEOPLE, MATCHES),
     public=public,
     register=register,
+    about=about,
     evaluations=(STANDING, CONFIRMATION),
     listens_to={
         "credence.enrolment.v1": enrolment_events,

@@ -29,6 +29,7 @@ from enrolment.settings import Settings
 from enrolment.views.cohorts import COHORTS
 from enrolment.views.enrolments import ENROLMENTS
 from enrolment.views.people import PEOPLE
+from enrolment.views.person_data import about
 from enrolment.views.pools import POOLS
 from enrolment.views.programmes import PROGRAMMES
 from servicekit.kernel import Kernel
@@ -51,6 +52,7 @@ PARTS = Parts(
     views=(PEOPLE, PROGRAMMES, COHORTS, POOLS, ENROLMENTS),
     public=public,
     register=register,
+    about=about,
     evaluations=(PLACES,),
 )
 

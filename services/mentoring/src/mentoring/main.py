@@ -20,6 +20,7 @@ from mentoring.views.enrolments import ENROLMENTS
 from mentoring.views.matches import MATCHES
 from mentoring.views.mentors import MENTORS
 from mentoring.views.people import PEOPLE
+from mentoring.views.person_data import about
 from mentoring.views.programmes import PROGRAMMES
 from servicekit.kernel import Kernel
 from servicekit.process import Kit, Service, run_service
@@ -38,6 +39,7 @@ PARTS = Parts(
     views=(MENTORS, MATCHES, AWARDS, ENROLMENTS, PROGRAMMES, PEOPLE),
     public=public,
     register=register,
+    about=about,
     listens_to={
         "credence.enrolment.v1": enrolment_events,
         "credence.accreditation.v1": accreditation_events,

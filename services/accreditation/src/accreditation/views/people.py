@@ -26,4 +26,4 @@ def fold(document: PersonRecord | None, event: Recorded[Any]) -> PersonRecord:
     return PersonRecord.of((*names, change))
 
 
-PEOPLE = View(name="people", category=CATEGORY, document=PersonRecord, fold=fold)
+PEOPLE = View(name="people", category=CATEGORY, document=PersonRecord, fold=fold, indexes=(("erased",),))

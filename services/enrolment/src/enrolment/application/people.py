@@ -90,7 +90,11 @@ async def erase_people(kernel: Kernel, scope: Scope, wishes: Sequence[EraseWish 
             return NOT_FOUND
         return kernel.request(person_stream(wish.person_id), ErasePerson(reason_code=wish.reason_code), wish.command_id)
 
-    return await kernel.execute(PERSON, [request(wish) for wish in wishes])
+    requests = [request(wish) for wish in wishes]
+    for asked in requests:
+        if isinstance(asked, Request) and isinstance(asked.command, ErasePerson):
+            await kernel.recording("erase", asked.stream, asked.command.reason_code)
+    return await kernel.execute(PERSON, requests)
 
 
 async def sealing(

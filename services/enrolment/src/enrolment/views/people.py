@@ -17,7 +17,7 @@ def fold(document: Person | None, event: Recorded[Any]) -> Person:
     return PERSON.evolve(document or PERSON.initial, event.event, event.version)
 
 
-PEOPLE = View(name="people", category=CATEGORY, document=Person, fold=fold)
+PEOPLE = View(name="people", category=CATEGORY, document=Person, fold=fold, indexes=(("erased",),))
 
 
 @dataclass(frozen=True)

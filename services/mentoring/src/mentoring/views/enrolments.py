@@ -17,6 +17,7 @@ CATEGORY = "enrolment"
 class EnrolmentDocument(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    person_id: str
     programme_id: str
     programme_version: int
     placed_on: date | None = None
@@ -32,7 +33,11 @@ class EnrolmentDocument(BaseModel):
 def fold(document: EnrolmentDocument | None, event: Recorded[Any]) -> EnrolmentDocument:
     match event.event:
         case events_pb2.EnrolmentRequested() as requested:
-            return EnrolmentDocument(programme_id=requested.programme_id, programme_version=requested.programme_version)
+            return EnrolmentDocument(
+                person_id=requested.person_id,
+                programme_id=requested.programme_id,
+                programme_version=requested.programme_version,
+            )
         case events_pb2.EnrolmentPlaced() as placed if document is not None:
             return document.model_copy(update={"placed_on": date.fromisoformat(placed.placed_on)})
         case events_pb2.EnrolmentWithdrawn() as withdrawn if document is not None:
@@ -48,4 +53,6 @@ def fold(document: EnrolmentDocument | None, event: Recorded[Any]) -> EnrolmentD
             raise ValueError(f"an enrolment's stream holds {type(other).__name__} at {event.id}")
 
 
-ENROLMENTS = View(name="enrolments", category=CATEGORY, document=EnrolmentDocument, fold=fold)
+ENROLMENTS = View(
+    name="enrolments", category=CATEGORY, document=EnrolmentDocument, fold=fold, indexes=(("person_id",),)
+)

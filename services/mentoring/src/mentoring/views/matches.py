@@ -63,4 +63,10 @@ def _with(match_: MatchDocument, meeting: MeetingDocument) -> MatchDocument:
     return match_.model_copy(update={"meetings": meetings})
 
 
-MATCHES = View(name="matches", category=CATEGORY, document=MatchDocument, fold=fold)
+MATCHES = View(
+    name="matches",
+    category=CATEGORY,
+    document=MatchDocument,
+    fold=fold,
+    indexes=(("person_id",), ("mentor_id",), ("shortlist",)),
+)

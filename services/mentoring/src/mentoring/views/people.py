@@ -28,4 +28,4 @@ def fold(document: PersonDocument | None, event: Recorded[Any]) -> PersonDocumen
             raise ValueError(f"a person's stream holds {type(other).__name__} at {event.id}")
 
 
-PEOPLE = View(name="people", category=CATEGORY, document=PersonDocument, fold=fold)
+PEOPLE = View(name="people", category=CATEGORY, document=PersonDocument, fold=fold, indexes=(("erased",),))
