@@ -12,6 +12,7 @@ from pymongo import ASCENDING, IndexModel, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from eventcore.event import StoredEvent
+from eventcore.mongo.backup import refuse_half_restored
 from eventcore.mongo.link import DUPLICATE_KEY, IN_MAX, Link, parts, reason, refusals
 from eventcore.store import Append, Backlog, Insert, Mark, Step, StoreUnavailable
 
@@ -37,6 +38,7 @@ class MongoAppends:
 
     async def prepare(self) -> None:
         """Creates the epoch at the database's very first start, reads it ever after; and the indexes."""
+        await refuse_half_restored(self._link)
         kept = await self._link.keep_first("store", {"_id": "epoch", "epoch": secrets.token_hex(8)})
         self._epoch = kept["epoch"]
         await self._ensure_indexes()
