@@ -19,8 +19,9 @@ from eventcore.decider import category_of
 from eventcore.evaluate import Evaluation, Facts, Verdict
 from eventcore.event import Recorded, StoredEvent
 from eventcore.fold import View
+from eventcore.store import Versioned
 from servicekit.runtime import Parts
-from tests.corpus.recording import Recording, read, recordings, write_lines
+from tests.corpus.recording import Recording, lines, read, recordings, write_lines
 from tests.corpus.replay import (
     PARTS,
     differing,
@@ -63,6 +64,18 @@ async def test_its_evaluations_are_at_rest_today(name: str) -> None:
 async def test_fields_that_a_newer_release_added_change_nothing(name: str) -> None:
     found = await changes(with_bytes(BY_NAME[name], UNKNOWN_FIELD))
     assert [line for line in found if ".told: " not in line] == []
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_documents_that_the_releases_before_and_after_wrote_are_read_today(name: str) -> None:
+    # While two releases run side by side they fold into the same documents.
+    for service, parts in PARTS.items():
+        for view in parts.views:
+            for path in BY_NAME[name].folder.glob(f"{service}.view-{view.name}.*.jsonl.gz"):
+                for _, (version, body) in lines(path)[1:]:
+                    view.read(Versioned(version, body))
+                    # And what the next release may write beside it.
+                    view.read(Versioned(version, {**body, "of_the_next_release": 1} if body else None))
 
 
 def test_every_kind_of_stream_is_recorded() -> None:

@@ -28,7 +28,7 @@ UNRANKED: Final = 1_000_000
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
 
 class Credit(Frozen):

@@ -146,7 +146,7 @@ class RuleFacts:
 class Missing(BaseModel):
     """One thing that is missing: a stable code, and the words for the learner."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     code: str
     text: str
@@ -159,7 +159,7 @@ class Explanation(BaseModel):
     is true while facts still to come can satisfy it (a correction of what is marked is not foreseen).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     check: str
     id: str | None

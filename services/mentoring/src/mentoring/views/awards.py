@@ -14,7 +14,7 @@ CATEGORY = "credit"
 
 
 class HeldAward(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     programme_id: str
     award_id: str
@@ -24,7 +24,7 @@ class HeldAward(BaseModel):
 class AwardsDocument(BaseModel):
     """Awards that stand. One under review stands until the awarding body has decided."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     held: tuple[HeldAward, ...] = ()
 

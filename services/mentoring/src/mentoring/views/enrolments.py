@@ -15,9 +15,9 @@ CATEGORY = "enrolment"
 
 
 class EnrolmentDocument(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
-    person_id: str
+    person_id: str = ""  # what earlier releases wrote says nothing of it, until the view is rebuilt
     programme_id: str
     programme_version: int
     placed_on: date | None = None

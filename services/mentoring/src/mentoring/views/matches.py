@@ -14,7 +14,7 @@ from mentoring.domain.match import CATEGORY, MeetingConfirmed, MeetingHeld, Ment
 
 
 class MeetingDocument(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     meeting_id: str
     on: date
@@ -23,7 +23,7 @@ class MeetingDocument(BaseModel):
 
 
 class MatchDocument(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     cohort_id: str
     person_id: str

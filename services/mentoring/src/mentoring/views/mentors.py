@@ -12,7 +12,7 @@ from mentoring.domain.mentor import CATEGORY, MentorProfileChanged, MentorRegist
 
 
 class MentorDocument(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     person_id: str
     profile: Profile

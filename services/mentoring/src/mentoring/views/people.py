@@ -15,7 +15,7 @@ CATEGORY = "person"
 
 
 class PersonDocument(AboutPerson):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
 
 def fold(document: PersonDocument | None, event: Recorded[Any]) -> PersonDocument:

@@ -16,7 +16,7 @@ CATEGORY = "programme"
 
 
 class ProgrammeDocument(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     zone: str
     mentoring: Mentoring | None
