@@ -45,7 +45,7 @@ from eventcore.fold import Folder, Marks, View
 from eventcore.kafka import KafkaSource, SourceSettings
 from eventcore.mongo import connect
 from eventcore.record import PublicEvent, Record, encode
-from servicekit.runtime import parser
+from servicekit.runtime import now, parser
 from tests.servers import Servers
 
 PARTITIONS = 6
@@ -193,7 +193,7 @@ async def _kernel(servers: Servers, topic: str, events: int, views: Sequence[Vie
         servers.mongo_uri, f"bench_{name}", views=views, evaluations=[evaluation.name for evaluation in evaluations]
     )
     marks: Marks = NoMarks() if simple else Marker(evaluations, stores.views, stores.targets)
-    consumer = Consumer(Folder(views, stores.views, marks), stores.views, PARSE)
+    consumer = Consumer("bench.facts", Folder(views, stores.views, marks), stores.views, stores.held, PARSE, now)
     clock = Clock(events)
 
     async def handle(batch: Sequence[Received]) -> None:

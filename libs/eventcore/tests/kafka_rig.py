@@ -21,7 +21,7 @@ from eventcore.deliver import Bus, OwnFold, Publisher
 from eventcore.event import Event, Recorded, StoredEvent
 from eventcore.fold import Folder, View
 from eventcore.kafka import KafkaBus, KafkaSource, SourceSettings
-from eventcore.memory import MemoryAppends, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
 from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, Versioned
 
@@ -67,6 +67,10 @@ TALLIES = View("tallies", "counter", Tally, _tally)
 
 def public(record: Recorded[Any]) -> PublicEvent:
     return PublicEvent("sample.Counted", str(record.event.amount).encode())
+
+
+def clock() -> datetime:
+    return NOON
 
 
 def parse(type_: str, data: bytes) -> Counted:
@@ -121,7 +125,8 @@ async def documents(store: MemoryAppends) -> dict[str, Versioned]:
     copy = MemoryAppends(epoch=store.epoch, streams=store.streams)
     copy.marked["unfolded"] = {(s, first) for s, slots in store.streams.items() for first in slots}
     views = MemoryViews()
-    fold = OwnFold(copy, {"counter": COUNTER}, Folder([TALLIES], views, NoMarks()))
+    folder = Folder([TALLIES], views, NoMarks())
+    fold = OwnFold("sample.own", copy, {"counter": COUNTER}, folder, MemoryHeld(), clock)
     while await fold.step():
         pass
     return views.documents.get("tallies", {})
@@ -254,6 +259,8 @@ class Process:
 
     kafka: Kafka
     views: MemoryViews = field(default_factory=MemoryViews)
+    held: MemoryHeld = field(default_factory=MemoryHeld)
+    parse: Callable[[str, bytes], Any] = parse
     settings: SourceSettings = SOON
     kind: type[KafkaSource] = KafkaSource
     handled: list[Received] = field(default_factory=list)
@@ -262,7 +269,9 @@ class Process:
     before: Callable[[Sequence[Received]], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
-        self._consumer = Consumer(Folder([TALLIES], self.views, NoMarks()), self.views, parse)
+        folder = Folder([TALLIES], self.views, NoMarks())
+        self._consumer = Consumer("sample.facts", folder, self.views, self.held, self.parse, clock)
+        self.holding = self._consumer.holding
         self.source = self.kind(
             self.kafka.bootstrap,
             topics=[self.kafka.topic],

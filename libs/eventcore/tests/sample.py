@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from eventcore.decider import Command, Decider, Refusal
+from eventcore.deliver import OwnFold
 from eventcore.evaluate import Evaluation, Facts, Order, Reader, Verdict
 from eventcore.event import Event, Recorded
 from eventcore.execute import Executor, Request
-from eventcore.fold import View
-from eventcore.memory import MemoryAppends, MemoryTargets, MemoryViews
+from eventcore.fold import Folder, Marks, View
+from eventcore.memory import MemoryAppends, MemoryHeld, MemoryTargets, MemoryViews
 from eventcore.record import PublicEvent
 from eventcore.store import Append, Insert, StoreUnavailable
 from eventcore.testing import NOON
@@ -144,6 +145,26 @@ def seal(stream: str, command_id: str, **more: Any) -> Request[JarCommand]:
 
 def dropped(stream: str, version: int, coins: int = 1) -> Recorded[Any]:
     return Recorded(stream, version, Dropped(coins=coins), NOON)
+
+
+def clock() -> datetime:
+    return NOON
+
+
+def own_fold(
+    store: MemoryAppends,
+    views: MemoryViews,
+    *,
+    held: MemoryHeld | None = None,
+    marks: Marks | None = None,
+    deciders: Mapping[str, Any] | None = None,
+    views_: Sequence[View[Any]] = (),
+    limit: int = 500,
+) -> OwnFold:
+    """The own fold of jars."""
+    folder = Folder(views_ or [JARS], views, marks or NoMarks())
+    known = {"jar": JAR} if deciders is None else deciders
+    return OwnFold("sample.own", store, known, folder, held or MemoryHeld(), clock, limit=limit)
 
 
 def executor(store: MemoryAppends, **more: Any) -> Executor:

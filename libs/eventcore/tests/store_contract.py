@@ -96,7 +96,9 @@ def entry(stream: str, version: int, *, consumer: str = "facts", epoch: str = "e
 
 
 def head(stream: str, version: int = 3, *, consumer: str = "facts", kind: HeldKind = "poison", **more: Any) -> Head:
-    return replace(Head(consumer, stream, "e1", kind, version, "jars cannot fold it: TypeError", NOON, NOON), **more)
+    return replace(
+        Head(consumer, stream, "e1", kind, version, "jars cannot fold it: TypeError", NOON, NOON, life="1"), **more
+    )
 
 
 class StoreContract:
@@ -198,12 +200,17 @@ class StoreContract:
         await stores.appends.insert(many[::-1])
         assert await stores.appends.pending("unfolded", limit=100) == many
 
-    async def test_pending_pages_on_after_a_stream(self, stores: Stores) -> None:
+    async def test_pending_gives_no_more_than_asked_for(self, stores: Stores) -> None:
         many = [append(f"tally-{n}", first) for n in range(5) for first in (1, 2)]
         await stores.appends.insert(many)
         assert await stores.appends.pending("unfolded", limit=3) == many[:3]
-        assert await stores.appends.pending("unfolded", after="tally-1", limit=3) == many[4:7]
-        assert await stores.appends.pending("unfolded", after="tally-4", limit=3) == []
+
+    async def test_what_waits_is_asked_for_without_those_that_stand_aside(self, stores: Stores) -> None:
+        await stores.appends.insert([append(f"tally-{n:03d}", first) for n in range(130) for first in (1, 2)])
+        aside = [f"tally-{n:03d}" for n in range(128)]
+        assert sorted(await stores.appends.waiting("unfolded", limit=4, without=aside)) == ["tally-128", "tally-129"]
+        assert len(await stores.appends.waiting("unfolded", limit=300)) == 130
+        assert await stores.appends.waiting("unfolded", limit=4, without=[*aside, "tally-128", "tally-129"]) == []
 
     async def test_pending_of_hinted_streams_gives_only_theirs(self, stores: Stores) -> None:
         many = [append(f"tally-{n:03d}", first) for n in range(130) for first in (1, 2)]
@@ -550,6 +557,12 @@ class StoreContract:
         assert await stores.held.remove(head("tally-a", revision=2))
         assert not await stores.held.remove(head("tally-a", revision=2))
         assert await stores.held.heads("facts", ["tally-a"]) == {}
+
+    async def test_a_head_is_not_taken_for_a_later_one_of_its_stream(self, stores: Stores) -> None:
+        await stores.held.park([head("tally-a", life="2")])
+        assert not await stores.held.remove(head("tally-a"))
+        assert not await stores.held.move(head("tally-a", 9))
+        assert await stores.held.heads("facts", ["tally-a"]) == {"tally-a": head("tally-a", life="2")}
 
     async def test_one_of_twenty_racing_removals_wins(self, stores: Stores) -> None:
         await stores.held.park([head("tally-a")])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from eventcore.consume import Consumer, Received
-from eventcore.fold import Folder, Gap, Poison
-from eventcore.memory import MemoryViews
+from eventcore.fold import Folder
+from eventcore.held import LIMITS, HoldLimits
+from eventcore.memory import MemoryHeld, MemoryViews
 from eventcore.record import PublicEvent, WrongEpoch, encode
 from eventcore.store import StoreUnavailable
 
-from .sample import JARS, JarDocument, NoMarks, dropped, jar_of, parse
+from .sample import JARS, JarDocument, NoMarks, clock, dropped, jar_of, parse
 
 JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
 
@@ -19,11 +20,14 @@ def received(
     stream: str, version: int, *, epoch: str = "e1", value: bytes = b"1", kind: str = "sample.Dropped"
 ) -> Received:
     record = encode(dropped(stream, version), PublicEvent(kind, value), topic="jars.v1", source="sample", epoch=epoch)
-    return Received("jars.v1", 0, version, record.headers, record.value)
+    return Received.of(record, 0, version)
 
 
-def consumer(views: MemoryViews, marks: NoMarks | None = None) -> Consumer:
-    return Consumer(Folder([JARS], views, marks or NoMarks()), views, parse)
+def consumer(
+    views: MemoryViews, marks: NoMarks | None = None, held: MemoryHeld | None = None, limits: HoldLimits = LIMITS
+) -> Consumer:
+    folder = Folder([JARS], views, marks or NoMarks())
+    return Consumer("sample.facts", folder, views, held or MemoryHeld(), parse, clock, limits=limits)
 
 
 async def test_a_batch_of_many_streams_is_folded_and_marked() -> None:
@@ -41,25 +45,6 @@ async def test_streams_that_no_view_folds_are_not_even_decoded() -> None:
     await consumer(views).handle([received("box-1", 5, kind="sample.OfTomorrow"), received(JAR_1, 1)])
 
     assert jar_of(views, JAR_1)[0] == 1
-
-
-async def test_a_poison_record_stops_its_consumer_after_what_could_be_folded() -> None:
-    views = MemoryViews()
-
-    with pytest.raises(Poison, match=f"{JAR_1}@2"):
-        await consumer(views).handle([received(JAR_1, 1), received(JAR_1, 2, value=b"broken"), received(JAR_2, 1)])
-
-    assert (jar_of(views, JAR_1)[0], jar_of(views, JAR_2)[0]) == (1, 1)
-
-
-async def test_a_record_without_our_headers_is_poison_at_its_offset() -> None:
-    with pytest.raises(Poison, match=r"jars.v1\[3\]@42"):
-        await consumer(MemoryViews()).handle([Received("jars.v1", 3, 42, {}, b"")])
-
-
-async def test_a_gap_stops_its_consumer() -> None:
-    with pytest.raises(Gap, match="version 1 has not come"):
-        await consumer(MemoryViews()).handle([received(JAR_1, 2)])
 
 
 async def test_a_log_of_another_epoch_stops_a_consumer_with_a_clear_message() -> None:

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.deliver import OwnFold, Publisher, Undelivered
-from eventcore.fold import Folder
+from eventcore.deliver import Publisher, Undelivered
 from eventcore.memory import MemoryAppends, MemoryViews
 from eventcore.record import MARKER_TYPE, Record
 from eventcore.store import Mark
 
-from .sample import JAR, JARS, JarDocument, NoMarks, drop, executor, jar_of, public, seal
+from .sample import JAR, JarDocument, drop, executor, jar_of, own_fold, public, seal
 
 JAR_1, JAR_2, JAR_3 = "jar-1--a", "jar-2--a", "jar-3--a"
 
@@ -49,10 +48,6 @@ class SampleBus:
 
 def publisher(store: MemoryAppends, bus: SampleBus, *, limit: int = 500) -> Publisher:
     return Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", limit=limit)
-
-
-def own_fold(store: MemoryAppends, views: MemoryViews, *, limit: int = 500) -> OwnFold:
-    return OwnFold(store, {"jar": JAR}, Folder([JARS], views, NoMarks()), limit=limit)
 
 
 async def stored(*coins: tuple[str, int]) -> MemoryAppends:

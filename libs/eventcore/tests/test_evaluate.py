@@ -13,20 +13,19 @@ import pytest
 from eventcore.deliver import OwnFold
 from eventcore.evaluate import ASIDE, Evaluation, Evaluator, Facts, Marker, Pass, Reader, Verdict
 from eventcore.execute import Limits
-from eventcore.fold import Folder
 from eventcore.loops import Wake, evaluate_forever
 from eventcore.memory import MemoryAppends, MemoryTargets
 from eventcore.store import StoreUnavailable
 from eventcore.testing import NOON
 
-from .sample import JAR, JARS, SHELF, FatedAppends, Stores, drop, executor, jar_of
+from .sample import JAR, JARS, SHELF, FatedAppends, Stores, drop, executor, jar_of, own_fold
 
 JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
 
 
 def folding(stores: Stores) -> OwnFold:
     marker = Marker([SHELF], stores.views, stores.targets)
-    return OwnFold(stores.appends, {"jar": JAR}, Folder([JARS], stores.views, marker))
+    return own_fold(stores.appends, stores.views, marks=marker)
 
 
 def evaluator(stores: Stores, now: datetime = NOON, attempts: int = 8) -> Evaluator:

@@ -6,12 +6,14 @@ Each checker is itself checked: the planted bugs at the end must turn it red.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -26,14 +28,15 @@ from faststream.message import StreamMessage
 from credence_cli.embedded.kafka import EmbeddedKafka
 from eventcore.consume import Received
 from eventcore.deliver import Publisher, Undelivered, own_events
-from eventcore.fold import Gap, Poison
+from eventcore.held import TooManyFaults
 from eventcore.kafka import KafkaAway, KafkaBus, KafkaSource, TopicsMissing, probe_kafka
 from eventcore.loops import Wake, deliver_forever
 from eventcore.record import Record, WrongEpoch
-from eventcore.store import Append, StoreUnavailable
+from eventcore.store import Append, StoreUnavailable, Versioned
 
 from .kafka_rig import (
     SOON,
+    Counted,
     Kafka,
     Process,
     add,
@@ -41,6 +44,7 @@ from .kafka_rig import (
     ids_in,
     ids_of,
     order_faults,
+    parse,
     publisher,
     records_of,
     send,
@@ -220,7 +224,6 @@ async def test_what_is_published_is_folded_and_then_committed(kafka: Kafka) -> N
         await until(lambda: process.source.age_seconds() < 1, "the views are fresh")
         polls = process.polls
         await until(lambda: process.polls > polls, "an idle consumer polls")
-    assert process.source.newest is not None
     assert len(process.handled) == 500
 
 
@@ -257,32 +260,66 @@ async def test_a_source_that_is_stopped_finishes_and_commits_the_batch_in_hand(k
     assert await kafka.all_committed()
 
 
-async def test_a_poison_record_stops_the_source_and_nothing_beyond_it_is_committed(kafka: Kafka) -> None:
+async def test_one_poison_among_a_thousand_streams_is_held_whole_and_a_redrive_ends_as_the_clean_run(
+    kafka: Kafka,
+) -> None:
+    store = stored(streams=1000, versions=2)
     async with _bus(kafka) as bus:
-        await send(bus, records_of("counter-1", [1], kafka.topic))
-        poison = records_of("counter-1", [2], kafka.topic)[0]
-        await send(bus, [Record(kafka.topic, poison.key, b"not a number", poison.headers)])
-        await send(bus, [r for n in range(2, 40) for r in records_of(f"counter-{n}", [1], kafka.topic)])
+        spoiling = _Spoiling(bus, "counter-500@1")
+        await _drain(publisher(store, spoiling, kafka.topic))
+    clean = await documents(store)
     process = Process(kafka)
-    with pytest.raises(Poison, match="counter-1@2"):
-        await process.run_until(lambda: False, "the source ends")
-    await _nothing_committed_past(kafka, "counter-1@2")
-    assert process.tallies["counter-1"].version == 1
-    assert process.tallies["counter-30"].version == 1
-    again = Process(kafka, process.views, settings=replace(SOON, max_records=1))
-    with pytest.raises(Poison, match="counter-1@2"):
-        await again.run_until(lambda: False, "a restart does not skip it")
-    await _nothing_committed_past(kafka, "counter-1@2")
+    await process.run_until(kafka.all_committed, "all is committed, the poison too")
+
+    others = {s: v for s, v in clean.items() if s != "counter-500"}
+    assert {s: v for s, v in process.tallies.items() if s != "counter-500"} == others
+    assert list(process.held.standing) == [("sample.facts", "counter-500")]
+    entries = [process.held.kept[key] for key in sorted(process.held.kept)]
+    assert [e.version for e in entries] == [1, 2], "what comes later is behind it, in order"
+    [sent] = spoiling.spoilt
+    whole = (sent.key.encode(), sent.raw_headers, sent.value)
+    assert (entries[0].key, entries[0].headers, entries[0].value) == whole, "to the byte"
+    assert (entries[0].topic, entries[0].partition) == (kafka.topic, entries[1].partition)
+    assert 0 <= entries[0].offset < entries[1].offset
+
+    fixed = Process(
+        kafka, process.views, process.held, parse=lambda kind, data: parse(kind, data.removeprefix(b"spoilt "))
+    )
+    [released] = await fixed.holding.redrive(["counter-500"])
+
+    assert (released.folded, released.fault) == (2, None)
+    assert (fixed.held.kept, fixed.held.standing) == ({}, {})
+    assert _hash_of(fixed.tallies) == _hash_of(clean)
 
 
-async def test_a_gap_stops_the_source_and_nothing_beyond_it_is_committed(kafka: Kafka) -> None:
+async def test_a_gap_is_held_across_a_restart_and_releases_itself_when_it_is_filled(kafka: Kafka) -> None:
     async with _bus(kafka) as bus:
-        await send(bus, records_of("counter-1", [1, 3, 4], kafka.topic))
-    process = Process(kafka)
-    with pytest.raises(Gap, match="counter-1@3: version 2 has not come"):
+        await send(bus, records_of("counter-1", [1, 3, 4], kafka.topic) + records_of("counter-2", [1], kafka.topic))
+        process = Process(kafka)
+        await process.run_until(kafka.all_committed, "all is committed, what waits too")
+        assert (process.tallies["counter-1"].version, process.tallies["counter-2"].version) == (1, 1)
+        assert [key[3] for key in sorted(process.held.kept)] == [3, 4]
+        await send(bus, records_of("counter-1", [2], kafka.topic))
+    again = Process(kafka, process.views, process.held)
+    await again.run_until(kafka.all_committed, "the missing record is handled")
+    assert again.tallies["counter-1"].version == 4
+    assert (again.held.kept, again.held.standing) == ({}, {})
+
+
+async def test_a_release_that_can_fold_hardly_anything_stops_the_source_and_commits_nothing(kafka: Kafka) -> None:
+    async with _bus(kafka) as bus:
+        await send(bus, [r for n in range(100) for r in records_of(f"counter-{n}", [1], kafka.topic)])
+
+    def bad_release(_kind: str, _data: bytes) -> Counted:
+        raise ValueError("planted in the release")
+
+    process = Process(kafka, parse=bad_release, settings=replace(SOON, batch_timeout_ms=1000))
+    with pytest.raises(TooManyFaults, match=r"sample\.Counted cannot be read: ValueError"):
         await process.run_until(lambda: False, "the source ends")
-    await _nothing_committed_past(kafka, "counter-1@3")
-    assert process.tallies["counter-1"].version == 1
+    after = Process(kafka, process.views, process.held)
+    await after.run_until(kafka.all_committed, "the next release folds all of it")
+    assert len(after.tallies) == 100
+    assert not after.held.kept
 
 
 async def test_a_log_of_another_epoch_stops_the_source(kafka: Kafka) -> None:
@@ -488,15 +525,19 @@ async def test_a_binary_header_does_not_disturb_its_batch(kafka: Kafka) -> None:
     process = Process(kafka)
     await process.run_until(kafka.all_committed, "all is committed")
     assert process.tallies["counter-1"].version == 2
-    assert process.handled[-1].headers["x-binary"] == "\\xff\\xfe\x00"
+    assert process.handled[-1].headers[-2:] == (("x-binary", b"\xff\xfe\x00"), ("x", None))
 
 
-async def test_a_tombstone_stops_the_source(kafka: Kafka) -> None:
-    await _send_raw(kafka, "counter-1", None, [])
+async def test_a_record_that_names_no_stream_is_held_by_its_place_and_stops_nothing(kafka: Kafka) -> None:
+    await _send_raw(kafka, "counter-1", None, [("x-binary", b"\xff")])
+    async with _bus(kafka) as bus:
+        await send(bus, records_of("counter-1", [1], kafka.topic))
     process = Process(kafka)
-    with pytest.raises(Poison, match="not a CloudEvent of ours"):
-        await process.run_until(lambda: False, "the source ends")
-    assert not any((await kafka.committed()).values())
+    await process.run_until(kafka.all_committed, "all is committed")
+    assert process.tallies["counter-1"].version == 1
+    [entry] = process.held.kept.values()
+    assert entry.stream == f"{kafka.topic}[{entry.partition}]@{entry.offset}"
+    assert (entry.key, entry.headers, entry.value) == (b"counter-1", (("x-binary", b"\xff"),), None)
 
 
 async def test_a_fault_in_the_rebalance_listener_ends_the_source(kafka: Kafka) -> None:
@@ -552,8 +593,7 @@ async def test_planted_commit_before_fold_loses_what_a_crash_interrupts(kafka: K
     async with process.running() as task:
         await asyncio.wait([task])
     after = Process(kafka, process.views)
-    with suppress(Gap):
-        await after.run_until(kafka.all_committed, "all is committed")
+    await after.run_until(kafka.all_committed, "all is committed")
     assert after.tallies != await documents(store), "the bug was not seen"
 
 
@@ -653,10 +693,30 @@ async def _keep_publishing(store: Any, bus: KafkaBus, topic: str) -> None:
         await publishing.step([stream])
 
 
-async def _nothing_committed_past(kafka: Kafka, event: str) -> None:
-    place = next(r for r in await kafka.records() if dict(r.headers)["ce_id"] == event.encode())
-    committed = await kafka.committed()
-    assert committed[kafka.partitions[place.partition]] <= place.offset
+@dataclass
+class _Spoiling:
+    """A bus on whose way one record becomes one that this release cannot read."""
+
+    bus: KafkaBus
+    event: str
+    spoilt: list[Record] = field(default_factory=list)
+
+    async def send(self, records: Sequence[Record]) -> list[bool]:
+        return await self.bus.send([self._passed(record) for record in records])
+
+    async def renew(self) -> None:
+        await self.bus.renew()
+
+    def _passed(self, record: Record) -> Record:
+        if record.headers["ce_id"] != self.event:
+            return record
+        self.spoilt.append(replace(record, value=b"spoilt " + record.value))
+        return self.spoilt[-1]
+
+
+def _hash_of(documents: Mapping[str, Versioned]) -> str:
+    content = {stream: (v.version, v.body) for stream, v in sorted(documents.items())}
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _headers(record: Record) -> list[tuple[str, bytes | None]]:

@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 import pytest
 
 from eventcore.decider import Decider
-from eventcore.deliver import OwnFold, Publisher, Undelivered
+from eventcore.deliver import Publisher, Undelivered
 from eventcore.event import StoredByNewer
-from eventcore.fold import Folder
 from eventcore.memory import MemoryAppends, MemoryViews
 from eventcore.outcome import Status
 from eventcore.record import PublicEvent
 
-from .sample import JAR, JARS, Drop, Dropped, Jar, JarCommand, JarEvent, NoMarks, drop, executor, jar_of, seal
+from .sample import JAR, Drop, Dropped, Jar, JarCommand, JarEvent, drop, executor, jar_of, own_fold, seal
 from .test_deliver import SampleBus
 
 OTHER, NEWER = "jar-1--a", "jar-2--a"
@@ -75,7 +74,7 @@ async def test_its_state_cannot_be_asked_for_here() -> None:
 
 async def test_own_views_go_on_up_to_what_only_the_newer_release_can_read() -> None:
     store, views = await shared(), MemoryViews()
-    fold = OwnFold(store, {"jar": JAR}, Folder([JARS], views, NoMarks()))
+    fold = own_fold(store, views)
 
     with pytest.raises(Undelivered, match="newer release"):
         await fold.step()
@@ -94,7 +93,7 @@ async def test_a_young_view_is_not_said_to_have_what_it_could_not_read() -> None
     views = MemoryViews()
 
     with pytest.raises(Undelivered, match="newer release"):
-        await OwnFold(store, {"jar": JAR}, Folder([JARS], views, NoMarks())).step()
+        await own_fold(store, views).step()
 
     assert jar_of(views, NEWER)[0] == 1
     assert store.marked["unfolded"] == {(NEWER, 3)}
@@ -123,7 +122,7 @@ async def test_a_stream_kind_that_only_the_newer_release_has_is_left_to_it() -> 
     store = await shared()
 
     with pytest.raises(Undelivered, match="newer release"):
-        await OwnFold(store, {}, Folder([JARS], MemoryViews(), NoMarks())).step()
+        await own_fold(store, MemoryViews(), deciders={}).step()
 
     assert store.marked["unfolded"] == {(OTHER, 1), (NEWER, 1), (NEWER, 2)}
 

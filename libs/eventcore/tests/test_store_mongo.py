@@ -24,7 +24,7 @@ from eventcore.fold import View
 from eventcore.mongo import Bounds, MongoAppends, MongoStores, connect
 from eventcore.mongo.link import reason
 from eventcore.outcome import Status
-from eventcore.store import Append, Insert, StoreUnavailable, Write
+from eventcore.store import Append, Insert, StoreUnavailable, Unstorable, Write
 
 from .mongo_server import MongoServer
 from .store_contract import NOON, WRITERS, StoreContract, Stores, append, check_dense, entry, head
@@ -131,8 +131,10 @@ async def test_processes_that_start_together_agree_on_one_epoch(mongo_uri: str, 
 
 
 async def test_a_value_that_cannot_be_stored_is_a_mistake_and_not_an_outage(mongo: MongoStores) -> None:
-    with pytest.raises(OverflowError):
+    with pytest.raises(Unstorable, match="OverflowError"):
         await mongo.views.write("places", [Write("tally-a", 0, 1, {"n": 2**70})])
+    with pytest.raises(Unstorable, match="DocumentTooLarge"):
+        await mongo.views.write("places", [Write("tally-a", 0, 1, {"text": "x" * 17 * 1024 * 1024})])
 
 
 async def test_concerns_are_written_in_code_whatever_the_connection_string_says(mongo_uri: str, database: str) -> None:

@@ -95,22 +95,22 @@ async def test_a_view_meets_a_token_when_it_has_folded_every_version() -> None:
     views = MemoryViews()
     await views.write("jars", [Write(JAR_1, 0, 2, {})])
 
-    assert await token.folded(views, [JARS], {JAR_1: 2})
-    assert not await token.folded(views, [JARS], {JAR_1: 3})
-    assert not await token.folded(views, [JARS], {JAR_1: 1, "jar-2--a": 1})
-    assert await token.folded(views, [JARS], {"other-1": 9}), "no view of these folds it"
+    assert await token.missing(views, [JARS], {JAR_1: 2}) == {}
+    assert await token.missing(views, [JARS], {JAR_1: 3}) == {JAR_1: 3}
+    assert await token.missing(views, [JARS], {JAR_1: 1, "jar-2--a": 1}) == {"jar-2--a": 1}
+    assert await token.missing(views, [JARS], {"other-1": 9}) == {}, "no view of these folds it"
 
 
 async def test_a_result_meets_a_token_when_its_basis_has_reached_it() -> None:
     targets = MemoryTargets()
 
-    assert not await token.evaluated(targets, SHELF, "a", {JAR_1: 1})
+    assert await token.unevaluated(targets, SHELF, "a", {JAR_1: 1}) == {JAR_1: 1}
 
     await targets.mark("shelves", ["a"])
     await targets.finish("shelves", [Finding("a", 1, {}, {JAR_1: 1}, None)])
-    assert await token.evaluated(targets, SHELF, "a", {JAR_1: 1})
-    assert not await token.evaluated(targets, SHELF, "a", {JAR_1: 2}), "clean is not enough"
-    assert await token.evaluated(targets, SHELF, "a", {"other-1": 9}), "it does not rest on that"
+    assert await token.unevaluated(targets, SHELF, "a", {JAR_1: 1}) == {}
+    assert await token.unevaluated(targets, SHELF, "a", {JAR_1: 2}) == {JAR_1: 2}, "clean is not enough"
+    assert await token.unevaluated(targets, SHELF, "a", {"other-1": 9}) == {}, "it does not rest on that"
 
 
 async def test_waiting_ends_when_met_or_at_the_deadline() -> None:

@@ -1,63 +1,119 @@
-"""Consume: a batch from the bus becomes folded documents and marks; only then may its offsets be committed."""
+"""Consume: a batch from the bus becomes folded documents and marks, or is held; then its offsets may be committed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from eventcore.decider import category_of
 from eventcore.event import Recorded
-from eventcore.fold import Folder, Poison
-from eventcore.record import Malformed, WrongEpoch, decode, origin
-from eventcore.store import ViewStore
+from eventcore.fold import Folder, Undecodable
+from eventcore.held import LIMITS, Holding, HoldLimits
+from eventcore.record import Malformed, Record, WrongEpoch, decode, origin
+from eventcore.store import Entry, HeldStore, ViewStore
 from eventcore.trace import Span, no_span
+
+RawHeaders = tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A record as it came. `value` is None for a tombstone, which nobody of ours writes."""
+    """A record as it came, to the byte. `value` is None for a tombstone, which nobody of ours writes."""
 
     topic: str
     partition: int
     offset: int
-    headers: Mapping[str, str]
+    key: bytes | None
+    headers: RawHeaders
     value: bytes | None
+
+    @classmethod
+    def of(cls, record: Record, partition: int, offset: int) -> Received:
+        """What a consumer gets of a record that was sent."""
+        return cls(record.topic, partition, offset, record.key.encode(), record.raw_headers, record.value)
+
+    @property
+    def place(self) -> str:
+        """A name for a record that says of no stream that it is its own; no stream is named like this."""
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The headers as text; a binary one (none of ours) is written with escapes."""
+        return {name: (value or b"").decode(errors="backslashreplace") for name, value in self.headers}
 
 
 class Consumer:
-    """Folds batches. `parse(type, bytes)` gives the public event and raises on a type it does not know."""
+    """Folds batches, holding what cannot be folded.
+
+    `parse(type, bytes)` gives the public event and raises on a type it does not know. `name` is the consumer's, under
+    which it holds.
+    """
 
     def __init__(
-        self, folder: Folder, views: ViewStore, parse: Callable[[str, bytes], Any], span: Span = no_span
+        self,
+        name: str,
+        folder: Folder,
+        views: ViewStore,
+        held: HeldStore,
+        parse: Callable[[str, bytes], Any],
+        clock: Callable[[], datetime],
+        *,
+        span: Span = no_span,
+        limits: HoldLimits = LIMITS,
     ) -> None:
         self._folder = folder
         self._views = views
         self._parse = parse
+        self._clock = clock
         self._span = span
         self._epochs: dict[str, str] = {}
+        self.holding = Holding(name, folder, held, self._decoded, clock, again=self._again, limits=limits)
 
     async def handle(self, batch: Sequence[Received]) -> None:
-        """Returns when everything in the batch is folded and marked: now commit.
+        """Returns when everything in the batch is folded and marked, or held: now commit.
 
-        Raises Poison, Gap or WrongEpoch, and the consumer must stop without committing; StoreUnavailable, and the
+        Raises WrongEpoch or TooManyFaults, and the consumer must stop without committing; StoreUnavailable, and the
         batch must be handled again.
         """
         records: dict[str, list[Recorded[Any]]] = {}
+        came: dict[tuple[str, int], tuple[str, Received]] = {}
         for received in batch:
             try:
-                where = origin(received.headers)
+                where = origin(received.texts)
             except Malformed as error:
-                place = f"{received.topic}[{received.partition}]"
-                raise Poison(place, received.offset, str(error)) from error
-            await self._same_history(where.source, where.epoch)
-            if category_of(where.stream) not in self._folder.categories:
-                continue
-            records.setdefault(where.stream, []).append(decode(where, received.value, self._parse))
-        await self._folder.fold(records)
+                record = Recorded(received.place, 1, Undecodable(str(error)), self._clock())
+                epoch = ""
+            else:
+                await self._same_history(where.source, where.epoch)
+                if category_of(where.stream) not in self._folder.categories:
+                    continue
+                record, epoch = decode(where, received.value, self._parse), where.epoch
+            records.setdefault(record.stream, []).append(record)
+            came[record.stream, record.version] = (epoch, received)
+
+        def entry(record: Recorded[Any]) -> Entry:
+            epoch, r = came[record.stream, record.version]
+            place = (r.topic, r.partition, r.offset, r.key, r.headers, r.value)
+            return Entry(self.holding.consumer, epoch, record.stream, record.version, *place, self._clock())
+
+        await self.holding.fold(records, entry)
         for trace in {r.trace for found in records.values() for r in found if r.trace}:
             with self._span("fold", trace):
                 pass  # a moment in the trace: that it is folded and marked
+
+    async def _decoded(self, entry: Entry) -> Recorded[Any]:
+        try:
+            where = origin(_received(entry).texts)
+        except Malformed as error:
+            return Recorded(entry.stream, entry.version, Undecodable(str(error)), entry.at)
+        await self._same_history(where.source, where.epoch)
+        return decode(where, entry.value, self._parse)
+
+    async def _again(self, entry: Entry) -> None:
+        await self.handle([_received(entry)])
 
     async def _same_history(self, source: str, epoch: str) -> None:
         if source not in self._epochs:
@@ -67,3 +123,7 @@ class Consumer:
                 f"{source} speaks from epoch {epoch}, these views were folded from {self._epochs[source]}: "
                 "its store was replaced. Rebuild the views from the new log, or restore the old store."
             )
+
+
+def _received(entry: Entry) -> Received:
+    return Received(entry.topic, entry.partition, entry.offset, entry.key, entry.headers, entry.value)

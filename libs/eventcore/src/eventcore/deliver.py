@@ -6,19 +6,25 @@ unpublished one on, so whatever is sent twice was sent in order before.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from eventcore.decider import Decider, category_of
-from eventcore.event import Recorded, StoredByNewer
-from eventcore.fold import Folder, Gap
-from eventcore.record import PublicEvent, Record, encode
-from eventcore.store import Append, AppendStore, Mark
+from eventcore.event import Codec, Event, Recorded, StoredByNewer, StoredEvent
+from eventcore.fold import Folder, Gap, Undecodable, told
+from eventcore.held import LIMITS, Holding, HoldLimits
+from eventcore.record import TYPE_CHARS_MAX, PublicEvent, Record, encode
+from eventcore.store import Append, AppendStore, Entry, HeldStore, Mark
 from eventcore.trace import Span, no_span
 
 # Appends a step takes.
 PAGE = 1_000
+# Streams that stand aside for a page: beyond it they are met again, and fail again, as any other.
+ASIDE_MAX = 1_000
 
 
 class Bus(Protocol):
@@ -32,19 +38,29 @@ class Bus(Protocol):
 
 
 class Undelivered(Exception):
-    """The broker did not acknowledge, or a newer release must deliver; the marks stand until somebody does."""
+    """The broker did not acknowledge, a newer release must deliver, or what is stored cannot be published. The marks
+    stand, those streams wait, and all else went out."""
 
 
 def own_events(deciders: Mapping[str, Decider[Any, Any, Any]], append: Append) -> list[Recorded[Any]]:
-    """An append's events, decoded. Raises StoredByNewer."""
+    """An append's events; one that cannot be read stands there as Undecodable. Raises StoredByNewer."""
     decider = deciders.get(category_of(append.stream))
     if decider is None:
         raise StoredByNewer(f"nothing here decides {append.stream}: a newer release stored it")
     traces = {v: step.traceparent for step in append.steps for v in range(step.first, step.last + 1)}
     return [
-        Recorded(append.stream, version, decider.codec.decode(stored), append.recorded, traces.get(version, ""))
+        Recorded(append.stream, version, _event(decider.codec, stored), append.recorded, traces.get(version, ""))
         for version, stored in enumerate(append.events, start=append.first)
     ]
+
+
+def _event(codec: Codec, stored: StoredEvent) -> Event | Undecodable:
+    try:
+        return codec.decode(stored)
+    except StoredByNewer:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever stands in the way of reading it, the event is the poison)
+        return Undecodable(f"{stored.type[:TYPE_CHARS_MAX]} cannot be read: {told(error)}")
 
 
 _Readable: TypeAlias = dict[str, list[tuple[Append, list[Recorded[Any]]]]]
@@ -52,18 +68,18 @@ _Readable: TypeAlias = dict[str, list[tuple[Append, list[Recorded[Any]]]]]
 
 def _readable(
     deciders: Mapping[str, Decider[Any, Any, Any]], appends: Sequence[Append]
-) -> tuple[_Readable, dict[str, StoredByNewer]]:
+) -> tuple[_Readable, dict[str, str]]:
     """Each stream's appends with their events; and the streams that are left to a newer release, from the first append
-    on that this one cannot read: what comes after it must not overtake it."""
+    on that this one cannot read, with why: what comes after it must not overtake it."""
     readable: _Readable = {}
-    left: dict[str, StoredByNewer] = {}
+    left: dict[str, str] = {}
     for append in appends:
         if append.stream in left:
             continue
         try:
             events = own_events(deciders, append)
         except StoredByNewer as error:
-            left[append.stream] = error
+            left[append.stream] = f"wait for an instance of the newer release: {error}"
         else:
             readable.setdefault(append.stream, []).append((append, events))
     return readable, left
@@ -73,47 +89,139 @@ def _events(readable: _Readable) -> dict[str, list[Recorded[Any]]]:
     return {stream: [event for _, events in found for event in events] for stream, found in readable.items()}
 
 
-def _say_left(left: Mapping[str, StoredByNewer]) -> None:
-    """Raises Undelivered when streams are left to a newer release."""
-    for error in left.values():
-        raise Undelivered(f"{len(left)} streams wait for an instance of the newer release: {error}")
+class _Pages:
+    """What waits for one delivery, a page at a time.
+
+    Streams that could not be delivered stand aside for every other page: what fails for long would else fill each
+    page, and nobody else's turn would come.
+    """
+
+    def __init__(self, store: AppendStore, mark: Mark, limit: int) -> None:
+        self._store = store
+        self._mark = mark
+        self._limit = limit
+        self._aside: dict[str, str] = {}
+        self._without: frozenset[str] = frozenset()
+
+    async def next(self, hints: Sequence[str]) -> list[Append]:
+        """The marked appends of the hinted streams, or of those that wait.
+
+        Which streams wait is asked without an order; their appends are then read in the one order in which a later
+        version is never met without the marked ones before it, even while others insert.
+        """
+        self._without = frozenset(self._aside) if not self._without else frozenset()
+        streams = [s for s in dict.fromkeys(hints) if s not in self._without] or await self._waiting()
+        if not streams and self._without:
+            self._without = frozenset()
+            streams = await self._waiting()
+        return await self._store.pending(self._mark, streams=streams, limit=self._limit) if streams else []
+
+    async def _waiting(self) -> list[str]:
+        return await self._store.waiting(self._mark, limit=self._limit, without=self._without)
+
+    def tried(self, appends: Sequence[Append], failed: Mapping[str, str]) -> None:
+        """Notes which streams failed of those that were tried, and why. Raises Undelivered when some did."""
+        done = {append.stream for append in appends}
+        still = {s: why for s, why in self._aside.items() if s in self._without and s not in done}
+        self._aside = dict(islice((still | dict(failed)).items(), ASIDE_MAX))
+        if failed:
+            raise Undelivered(self.problem)
+
+    @property
+    def problem(self) -> str | None:
+        """What could not be delivered when it was tried last."""
+        for why in self._aside.values():
+            return f"{len(self._aside)} streams {why}"
+        return None
 
 
 class OwnFold:
-    """Folds appends into the service's own views."""
+    """Folds appends into the service's own views, holding what cannot be folded."""
 
     def __init__(
-        self, store: AppendStore, deciders: Mapping[str, Decider[Any, Any, Any]], folder: Folder, *, limit: int = PAGE
+        self,
+        name: str,
+        store: AppendStore,
+        deciders: Mapping[str, Decider[Any, Any, Any]],
+        folder: Folder,
+        held: HeldStore,
+        clock: Callable[[], datetime],
+        *,
+        limit: int = PAGE,
+        limits: HoldLimits = LIMITS,
     ) -> None:
         self._store = store
         self._deciders = deciders
         self._folder = folder
-        self._limit = limit
+        self._clock = clock
+        self._pages = _Pages(store, "unfolded", limit)
+        self.holding = Holding(name, folder, held, self._decoded, clock, limits=limits)
+
+    @property
+    def problem(self) -> str | None:
+        """What could not be folded when it was tried last, and is not held either."""
+        return self._pages.problem
 
     async def step(self, hints: Sequence[str] = ()) -> int:
-        """Folds the hinted streams' pending appends, or of those that wait; gives how many appends it folded.
+        """Folds the hinted streams' pending appends, or of those that wait; gives how many appends it folded or held.
 
-        Raises Undelivered, after folding the rest, when streams are left to a newer release.
+        Raises TooManyFaults; Undelivered, after folding the rest, when streams are left to a newer release.
         """
-        appends = await _next(self._store, "unfolded", hints, self._limit)
+        appends = await self._pages.next(hints)
         if not appends:
             return 0
         readable, left = _readable(self._deciders, appends)
-        try:
-            await self._folder.fold(_events(readable))
-        except Gap:
+        sources, events = dict(readable), _events(readable)
+        faults = await self._folder.fold(events)
+        if young := [stream for stream, fault in faults.items() if isinstance(fault, Gap)]:
             # A view that is younger than the stream: it has not seen what was folded before it existed.
-            whole = await self._store.load(list(readable))
+            whole = await self._store.load(young)
             before, unread = _readable(self._deciders, [append for found in whole.values() for append in found])
-            await self._folder.fold(_events(before))
-            readable = {stream: found for stream, found in readable.items() if stream in left or stream not in unread}
             left = unread | left
+            again: dict[str, list[Recorded[Any]]] = {s: [] for s in young} | _events(before)
+            readable = {stream: found for stream, found in readable.items() if stream not in unread}
+            sources, events = sources | before, events | again
+            faults = {s: f for s, f in faults.items() if s not in again} | await self._folder.fold(again)
+
+        def entry(record: Recorded[Any]) -> Entry:
+            append = next(a for a, _ in sources[record.stream] if a.first <= record.version <= a.last)
+            return self._entry(record, append.events[record.version - append.first])
+
+        await self.holding.settle(events, faults, entry)
         folded = [append for found in readable.values() for append, _ in found]
         if folded:
             # Only now: a crash before this line folds again, which is harmless; after it, nothing would.
             await self._store.clear("unfolded", folded)
-        _say_left(left)
+        self._pages.tried(appends, left)
         return len(folded)
+
+    def _entry(self, record: Recorded[Any], stored: StoredEvent) -> Entry:
+        """A stored event as a record: what a consumer of the own log would get."""
+        headers = {"type": stored.type, "recorded": record.recorded.isoformat(), "traceparent": record.trace}
+        return Entry(
+            self.holding.consumer,
+            self._store.epoch,
+            record.stream,
+            record.version,
+            "appends",
+            0,
+            record.version,
+            record.stream.encode(),
+            tuple((name, text.encode()) for name, text in headers.items()),
+            json.dumps(stored.data, ensure_ascii=False, separators=(",", ":")).encode(),
+            self._clock(),
+        )
+
+    async def _decoded(self, entry: Entry) -> Recorded[Any]:
+        headers = {name: (value or b"").decode() for name, value in entry.headers}
+        recorded, trace = datetime.fromisoformat(headers["recorded"]), headers["traceparent"]
+        decider = self._deciders.get(category_of(entry.stream))
+        stored = StoredEvent(headers["type"], json.loads(entry.value or b"null"))
+        try:
+            event = Undecodable("nothing here decides it") if decider is None else _event(decider.codec, stored)
+        except StoredByNewer as error:
+            event = Undecodable(str(error))
+        return Recorded(entry.stream, entry.version, event, recorded, trace)
 
 
 class Publisher:
@@ -137,21 +245,29 @@ class Publisher:
         self._bus = bus
         self._topic = topic
         self._source = source
-        self._limit = limit
+        self._pages = _Pages(store, "unpublished", limit)
         self._span = span
+
+    @property
+    def problem(self) -> str | None:
+        """What could not be published when it was tried last."""
+        return self._pages.problem
 
     async def step(self, hints: Sequence[str] = ()) -> int:
         """Publishes the hinted streams' pending appends, or of those that wait; gives how many appends went out.
 
-        A failed send holds up its own stream only, as does an event of a newer release; when all else is out it raises
-        Undelivered: call again later, it reads the store anew.
+        A failed send holds up its own stream only, as does an event that cannot be published, or not by this release;
+        when all else is out it raises Undelivered: call again later, it reads the store anew.
         """
-        appends = await _next(self._store, "unpublished", hints, self._limit)
-        readable, left = _readable(self._deciders, appends)
-        queues = {
-            stream: deque((self._record(event), append) for append, events in found for event in events)
-            for stream, found in readable.items()
-        }
+        appends = await self._pages.next(hints)
+        readable, stuck = _readable(self._deciders, appends)
+        queues: dict[str, deque[tuple[Record, Append]]] = {}
+        for stream, found in readable.items():
+            queue, why = self._queue(found)
+            if queue:
+                queues[stream] = queue
+            if why:
+                stuck[stream] = f"cannot be published, such as {stream}: {why}"
         failed: set[str] = set()
         sent = 0
         while queues:
@@ -175,19 +291,27 @@ class Publisher:
             queues = {stream: queue for stream, queue in queues.items() if queue and stream not in failed}
         if failed:
             await self._bus.renew()
-            raise Undelivered(f"the broker did not acknowledge a record of {len(failed)} streams; they wait")
-        _say_left(left)
+        unsent = dict.fromkeys(failed, "wait: the broker did not acknowledge a record of theirs")
+        self._pages.tried(appends, unsent | stuck)
         return sent
+
+    def _queue(
+        self, found: Sequence[tuple[Append, list[Recorded[Any]]]]
+    ) -> tuple[deque[tuple[Record, Append]], str | None]:
+        """A stream's records, up to the first append that cannot be published whole, and why that cannot.
+
+        Of that append nothing goes out: it would go out again with every try.
+        """
+        queue: deque[tuple[Record, Append]] = deque()
+        for append, events in found:
+            for event in events:
+                if isinstance(event.event, Undecodable):
+                    return queue, event.event.reason
+            try:
+                queue.extend([(self._record(event), append) for event in events])
+            except Exception as error:  # noqa: BLE001 (told on as a problem, and tried again)
+                return queue, told(error)
+        return queue, None
 
     def _record(self, event: Recorded[Any]) -> Record:
         return encode(event, self._public(event), topic=self._topic, source=self._source, epoch=self._store.epoch)
-
-
-async def _next(store: AppendStore, mark: Mark, hints: Sequence[str], limit: int) -> list[Append]:
-    """The marked appends of the hinted streams, or of those that wait.
-
-    Which streams wait is asked without an order; their appends are then read in the one order in which a later
-    version is never met without the marked ones before it, even while others insert.
-    """
-    streams = list(dict.fromkeys(hints)) or await store.waiting(mark, limit=limit)
-    return await store.pending(mark, streams=streams, limit=limit) if streams else []

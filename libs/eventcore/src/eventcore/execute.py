@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -294,12 +294,10 @@ class Rehearsal:
             self._imagined.setdefault(append.stream, []).append(append)
         return [Insert.STORED] * len(appends)
 
-    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
         return []
 
-    async def pending(
-        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
-    ) -> list[Append]:
+    async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
         return []
 
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:

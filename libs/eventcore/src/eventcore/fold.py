@@ -5,15 +5,17 @@ The same code folds a service's own appends and what comes from Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from eventcore.decider import category_of
 from eventcore.event import Recorded
-from eventcore.store import ABSENT, Versioned, ViewStore, Write
+from eventcore.store import ABSENT, Unstorable, Versioned, ViewStore, Write
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -50,20 +52,35 @@ class View(Generic[D]):
         return None if stored.body is None else self.document.model_validate(stored.body)
 
 
-class Fault(Exception):
-    """A record that cannot be folded. `stream` and `version` say which; `reason` says why."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where a stream cannot go on: `version` is the next one that its views need. `reason` speaks of the code alone
+    and never quotes a record, so that faults may be counted, grouped, logged and shown."""
 
-    def __init__(self, stream: str, version: int, reason: str) -> None:
-        super().__init__(f"{stream}@{version}: {reason}")
-        self.stream, self.version, self.reason = stream, version, reason
+    stream: str
+    version: int
+    reason: str
 
 
+@dataclass(frozen=True, slots=True)
 class Poison(Fault):
-    """The record is here and cannot be decoded or folded."""
+    """That version is here and cannot be decoded or folded."""
 
 
+@dataclass(frozen=True, slots=True)
 class Gap(Fault):
-    """The record before this one is missing."""
+    """That version is missing, and later ones are here."""
+
+
+def told(error: BaseException) -> str:
+    """An error by its class and place. Never by its text, which may quote what the record holds."""
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in where)
+    if isinstance(error, ValidationError):
+        # Names of fields and of what is wrong with them; pydantic's own text shows the values.
+        fields = error.errors(include_url=False, include_context=False, include_input=False)[:3]
+        place += "".join(f", {'.'.join(map(str, f['loc']))}: {f['type']}" for f in fields)
+    return f"{type(error).__name__}{place}"
 
 
 class Marks(Protocol):
@@ -86,70 +103,123 @@ class Folder:
     def categories(self) -> Collection[str]:
         return self._by_category.keys()
 
-    async def fold(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> None:
+    async def fold(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> dict[str, Fault]:
         """Folds each stream's records (any order, repetitions welcome). Returns when all is written and marked.
 
-        Raises Poison or Gap for the first stream that cannot go on, after folding what could be folded;
-        StoreUnavailable, and then nothing may be acknowledged.
+        Gives the streams that cannot go on; what came before each fault is folded. Raises StoreUnavailable, and then
+        nothing may be acknowledged.
         """
-        faults: list[Fault] = []
+        return await self._each(records, self._fold_view)
+
+    async def rehearse(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> dict[str, Fault]:
+        """What `fold` would give. Writes and marks nothing."""
+        return await self._each(records, self._rehearse_view)
+
+    async def _each(self, records: Mapping[str, Sequence[Recorded[Any]]], fold: _FoldView) -> dict[str, Fault]:
+        """One fault a stream: the earliest of its views'."""
+        faults: dict[str, Fault] = {}
         for category, views in self._by_category.items():
             mine = {s: records[s] for s in records if category_of(s) == category}
             for view in views:
-                if mine:
-                    faults += await self._fold_view(view, mine)
-        if faults:
-            raise faults[0]
+                for fault in await fold(view, mine) if mine else ():
+                    known = faults.setdefault(fault.stream, fault)
+                    if fault.version < known.version:
+                        faults[fault.stream] = fault
+        return faults
+
+    async def _rehearse_view(self, view: View[Any], records: Mapping[str, Sequence[Recorded[Any]]]) -> list[Fault]:
+        loaded = await self._store.load(view.name, list(records))
+        folded = [_advance(view, s, loaded.get(s, ABSENT), waiting) for s, waiting in records.items()]
+        return [f.fault for f in folded if f.fault is not None]
 
     async def _fold_view(self, view: View[Any], records: Mapping[str, Sequence[Recorded[Any]]]) -> list[Fault]:
         faults: list[Fault] = []
         todo = dict(records)
         while todo:
             loaded = await self._store.load(view.name, list(todo))
-            folded: dict[str, BaseModel | None] = {}
-            writes = []
-            for stream, waiting in todo.items():
-                seen = loaded.get(stream, ABSENT)
-                version, document, fault = _advance(view, seen, waiting)
-                folded[stream] = document
-                if fault is not None:
-                    faults.append(fault)
-                if version > seen.version:
-                    body = None if document is None else document.model_dump(mode="json")
-                    trace = next(r.trace for r in waiting if r.version == version)
-                    writes.append(Write(stream, seen.version, version, body, trace))
-            written = await self._store.write(view.name, writes) if writes else []
-            missed = {w.stream for w, ok in zip(writes, written, strict=True) if not ok}
+            folded = {s: _advance(view, s, loaded.get(s, ABSENT), waiting) for s, waiting in todo.items()}
+            bad: dict[str, str] = {}
+            writes = [write for f in folded.values() if (write := _write(f, bad)) is not None]
+            written = await self._store_writes(view, writes, bad)
+            missed = {w.stream for w, ok in zip(writes, written, strict=True) if not ok} - bad.keys()
+            done = {s: f for s, f in folded.items() if s not in missed and s not in bad}
             # A duplicate is not folded again, but its dependants are marked again: a crash may have come between
-            # its fold and its marks.
-            await self._marks.mark(view, {s: document for s, document in folded.items() if s not in missed})
+            # its fold and its marks. What only waits behind a fault changed nothing.
+            moved = {s: f.document for s, f in done.items() if any(r.version <= f.version for r in todo[s])}
+            await self._marks.mark(view, moved)
+            faults += [f.fault for f in done.values() if f.fault is not None]
+            for stream, reason in bad.items():
+                faults += await self._one_by_one(view, folded[stream], todo[stream], reason)
             # The guard missed: someone else folded in between. Load again and fold what is still new.
-            todo = {s: waiting for s, waiting in todo.items() if s in missed}
-            faults = [f for f in faults if f.stream not in missed]
+            todo = {s: todo[s] for s in missed}
         return faults
 
+    async def _store_writes(self, view: View[Any], writes: Sequence[Write], bad: dict[str, str]) -> list[bool]:
+        """Notes in `bad` which documents the database cannot hold at all: they must not keep back the others."""
+        if not writes:
+            return []
+        try:
+            return await self._store.write(view.name, writes)
+        except Unstorable as error:
+            if len(writes) == 1:
+                bad[writes[0].stream] = str(error)
+                return [False]
+        return [ok for write in writes for ok in await self._store_writes(view, [write], bad)]
 
-def _advance(
-    view: View[Any], seen: Versioned, waiting: Sequence[Recorded[Any]]
-) -> tuple[int, BaseModel | None, Fault | None]:
+    async def _one_by_one(
+        self, view: View[Any], folded: _Folded, waiting: Sequence[Recorded[Any]], reason: str
+    ) -> list[Fault]:
+        """A document that cannot be stored: which version makes it so is found by storing each."""
+        stream, version = folded.stream, folded.seen.version + 1
+        if folded.version == version:
+            return [Poison(stream, version, f"{view.name} cannot be stored with it: {reason}")]
+        for record in sorted(waiting, key=lambda r: r.version):
+            if faults := await self._fold_view(view, {stream: [record]}):
+                return faults
+        return []
+
+
+_FoldView: TypeAlias = Callable[[View[Any], Mapping[str, Sequence[Recorded[Any]]]], Awaitable[list[Fault]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    stream: str
+    seen: Versioned
+    version: int
+    document: BaseModel | None
+    trace: str
+    fault: Fault | None
+
+
+def _advance(view: View[Any], stream: str, seen: Versioned, waiting: Sequence[Recorded[Any]]) -> _Folded:
     """Folds on from `seen` as far as the records reach without a gap."""
     by_version = {r.version: r for r in waiting}
-    version, document = seen.version, view.read(seen)
+    version, document, trace = seen.version, view.read(seen), ""
+    fault: Fault | None = None
     while (record := by_version.get(version + 1)) is not None:
         if isinstance(record.event, Undecodable):
-            return version, document, Poison(record.stream, record.version, record.event.reason)
+            fault = Poison(stream, record.version, record.event.reason)
+            break
         if record.event is not MARKER:
             try:
                 document = view.fold(document, record)
             except Exception as error:  # noqa: BLE001 (whatever a fold raises, its record is the poison)
-                return (
-                    version,
-                    document,
-                    Poison(record.stream, record.version, f"{view.name} cannot fold it: {error!r}"),
-                )
-        version += 1
-    beyond = [v for v in by_version if v > version]
-    if beyond:
-        stream, first = waiting[0].stream, min(beyond)
-        return version, document, Gap(stream, first, f"version {version + 1} has not come to {view.name}")
-    return version, document, None
+                fault = Poison(stream, record.version, f"{view.name} cannot fold it: {told(error)}")
+                break
+        version, trace = record.version, record.trace
+    if fault is None and any(v > version for v in by_version):
+        fault = Gap(stream, version + 1, f"{view.name} waits for a version that has not come")
+    return _Folded(stream, seen, version, document, trace, fault)
+
+
+def _write(folded: _Folded, bad: dict[str, str]) -> Write | None:
+    """What to write, if anything. Notes in `bad` that the document cannot even be written down."""
+    if folded.version == folded.seen.version:
+        return None
+    try:
+        body = None if folded.document is None else folded.document.model_dump(mode="json")
+    except Exception as error:  # noqa: BLE001 (as for the fold itself)
+        bad[folded.stream] = told(error)
+        return None
+    return Write(folded.stream, folded.seen.version, folded.version, body, folded.trace)

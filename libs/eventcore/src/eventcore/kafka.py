@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -150,7 +149,7 @@ class KafkaBus:
                 record.topic,
                 value=record.value,
                 key=record.key.encode(),  # the default partitioner: murmur2 of the key, as every other Kafka client
-                headers=[(name, text.encode()) for name, text in record.headers.items()],
+                headers=list(record.raw_headers),
             )
         except KafkaError as error:
             _log.warning(
@@ -250,14 +249,13 @@ class KafkaSource:
         self._complete: dict[TopicPartition, float] = {}  # all that was published by then is handled
         self._aims: dict[TopicPartition, tuple[float, int]] = {}  # when the log was seen to end at this offset
         self._heard = -math.inf  # the last answer, also of the coordinator alone
-        self._newest = ""
         self._alive_at = time.monotonic()
         self._away = False
 
     async def run(self) -> None:
         """Until `stop`, or cancelled: the batch in hand is finished and committed, within `drain_seconds`.
 
-        Raises Poison, Gap, WrongEpoch, or whatever else `handle` raised. Kafka away at the start is waited for.
+        Raises TooManyFaults, WrongEpoch, or whatever else `handle` raised. Kafka away at the start is waited for.
         """
         broker: KafkaBroker | None = None
         looking: asyncio.Task[None] | None = None
@@ -286,11 +284,6 @@ class KafkaSource:
             for tp, handled in held.items()
             if handled is not None and (highwater := self._consumer.highwater(tp)) is not None
         }
-
-    @property
-    def newest(self) -> datetime | None:
-        """When the newest event handled here was recorded."""
-        return datetime.fromisoformat(self._newest) if self._newest else None
 
     def age_seconds(self, topic: str | None = None) -> float:
         """How old the views of this topic, or of all, may be: all that was published to the held partitions before
@@ -411,7 +404,6 @@ class KafkaSource:
         if not await self._handled(batch):
             return
         self._next.update(handled)
-        self._newest = max(self._newest, *(received.headers.get("ce_time", "") for received in batch))
         # Exactly this batch: the framework's own ack would commit the position of every assigned partition.
         await self._commit(handled)
         self._alive()
@@ -572,5 +564,4 @@ async def _raw_records(message: StreamMessage[Any]) -> Any:
 
 
 def _received(record: Any) -> Received:
-    headers = {name: (value or b"").decode(errors="backslashreplace") for name, value in record.headers}
-    return Received(record.topic, record.partition, record.offset, headers, record.value)
+    return Received(record.topic, record.partition, record.offset, record.key, tuple(record.headers), record.value)

@@ -1,19 +1,21 @@
 """The loops that keep a service moving: each repeats one kernel step, woken in process, polling as a fallback.
 
 A loop survives what passes (a database or broker that is away) with back-off and says so through `report`; it ends,
-by raising, on what does not (poison, a gap, another epoch, a bug).
+by raising, on what does not (another epoch, a release that can fold hardly anything, a bug).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from eventcore.deliver import OwnFold, Publisher, Undelivered
 from eventcore.evaluate import Evaluator
+from eventcore.held import Holding, Holdings
 from eventcore.store import StoreUnavailable
 
 HINTS_MAX = 100_000
@@ -107,7 +109,33 @@ async def deliver_forever(
         done(delivered)
         return bool(delivered or hints or wake.streams)
 
-    await _repeat(step, wake, poll_seconds, report)
+    # What stands aside is told also while the others go on, or the report would change with every step.
+    await _repeat(step, wake, poll_seconds, report, lambda: work.problem)
+
+
+async def sweep_forever(
+    holding: Holding, *, look_seconds: float = 2.0, report: Report, counted: Callable[[Holdings], None]
+) -> None:
+    """Tries what is held again, all of it first, then what may release itself, every SWEEP_SECONDS; and counts it
+    every `look_seconds`. Ends only by raising."""
+    swept = -math.inf
+    held = 0
+
+    async def step() -> bool:
+        nonlocal swept, held
+        now = asyncio.get_running_loop().time()
+        if now - swept >= SWEEP_SECONDS:
+            await holding.sweep(everything=swept == -math.inf)
+            swept = now
+        found = await holding.count()
+        held = found.streams
+        counted(found)
+        return False
+
+    def problem() -> str | None:
+        return f"{holding.consumer} holds {held} streams aside: see `credence held list`" if held else None
+
+    await _repeat(step, Wake(), look_seconds, report, problem)
 
 
 async def evaluate_forever(

@@ -6,7 +6,7 @@ run, crashes this one, or raises StoreUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -68,15 +68,14 @@ class MemoryAppends:
             pending.add((append.stream, append.first))
         return Insert.STORED
 
-    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
         await self.switch(f"find {mark}")
-        return list(dict.fromkeys(stream for stream, _ in sorted(self.marked[mark])[:limit]))
+        wanted = [stream for stream, _ in sorted(self.marked[mark]) if stream not in without]
+        return list(dict.fromkeys(wanted[:limit]))
 
-    async def pending(
-        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
-    ) -> list[Append]:
+    async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
         await self.switch(f"read {mark}")
-        slots = sorted(s for s in self.marked[mark] if s[0] > after and (streams is None or s[0] in streams))
+        slots = sorted(s for s in self.marked[mark] if streams is None or s[0] in streams)
         return [self.streams[stream][first] for stream, first in slots[:limit]]
 
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
@@ -315,14 +314,18 @@ class MemoryHeld:
         """The atomic part of a drop."""
         self.kept.pop(key_of(entry), None)
 
+    def stands(self, head: Head) -> bool:
+        """Whether nobody changed it since it was read."""
+        found = self.standing.get((head.consumer, head.stream))
+        return found is not None and (found.life, found.revision) == (head.life, head.revision)
+
     async def move(self, head: Head) -> bool:
         await self.switch("move head")
         return self.relocate(head)
 
     def relocate(self, head: Head) -> bool:
         """The atomic part of a move."""
-        found = self.standing.get((head.consumer, head.stream))
-        if found is None or found.revision != head.revision:
+        if not self.stands(head):
             return False
         self.standing[head.consumer, head.stream] = replace(head, revision=head.revision + 1)
         return True
@@ -333,8 +336,7 @@ class MemoryHeld:
 
     def take_away(self, head: Head) -> bool:
         """The atomic part of a remove."""
-        found = self.standing.get((head.consumer, head.stream))
-        if found is None or found.revision != head.revision:
+        if not self.stands(head):
             return False
         del self.standing[head.consumer, head.stream]
         return True

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from eventcore.event import Recorded
-from eventcore.fold import MARKER, Undecodable
+from eventcore.fold import MARKER, Undecodable, told
 
 MARKER_TYPE = "credence.marker"
 CONTENT_TYPE = "application/protobuf"
+TYPE_CHARS_MAX = 120  # of a type name that is told on: it stands in every error of its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class Record:
     key: str
     value: bytes
     headers: Mapping[str, str]
+
+    @property
+    def raw_headers(self) -> tuple[tuple[str, bytes], ...]:
+        """As Kafka carries them."""
+        return tuple((name, text.encode()) for name, text in self.headers.items())
 
 
 class WrongEpoch(Exception):
@@ -80,7 +86,7 @@ def origin(headers: Mapping[str, str]) -> Origin:
         source, _, epoch = headers["ce_source"].partition("?epoch=")
         stream, version = headers["ce_subject"], int(headers["ce_sequence"])
         if headers["ce_id"] != f"{stream}@{version}" or version < 1 or not epoch:
-            raise Malformed(f"ce_id, ce_subject, ce_sequence and ce_source disagree: {dict(headers)}")
+            raise Malformed("not a CloudEvent of ours: ce_id, ce_subject, ce_sequence and ce_source disagree")
         return Origin(
             source,
             epoch,
@@ -91,7 +97,8 @@ def origin(headers: Mapping[str, str]) -> Origin:
             headers.get("traceparent", ""),
         )
     except (KeyError, ValueError) as error:
-        raise Malformed(f"not a CloudEvent of ours: {error!r}") from error
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "ce_sequence or ce_time is none"
+        raise Malformed(f"not a CloudEvent of ours: {what}") from error
 
 
 def decode(where: Origin, value: bytes | None, parse: Callable[[str, bytes], Any]) -> Recorded[Any]:
@@ -104,5 +111,5 @@ def decode(where: Origin, value: bytes | None, parse: Callable[[str, bytes], Any
         try:
             event = parse(where.type, value)
         except Exception as error:  # noqa: BLE001 (whatever the parser raises, the record is the poison)
-            event = Undecodable(f"{where.type} cannot be read: {error!r}")
+            event = Undecodable(f"{where.type[:TYPE_CHARS_MAX]} cannot be read: {told(error)}")
     return Recorded(where.stream, where.version, event, where.recorded, where.trace)

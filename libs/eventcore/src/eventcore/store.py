@@ -6,8 +6,8 @@ Two implementations pass one contract suite (`tests/store_contract.py`): `memory
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, Protocol
@@ -19,6 +19,10 @@ Mark = Literal["unfolded", "unpublished"]
 
 class StoreUnavailable(Exception):
     """The database did not answer. What was asked may or may not have happened."""
+
+
+class Unstorable(Exception):
+    """A document that the database cannot hold, however often it is tried: too large, a number beyond 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +96,13 @@ class AppendStore(Protocol):
         """
         ...
 
-    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
-        """Streams of `limit` marked appends, whichever the store comes upon first: where to look, not in what order."""
+    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
+        """Streams of `limit` marked appends that are not among `without`, whichever the store comes upon first: where
+        to look, not in what order."""
         ...
 
-    async def pending(
-        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
-    ) -> list[Append]:
-        """Marked appends in order of (stream, first), of streams beyond `after`, or of `streams` only.
+    async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
+        """Marked appends in order of (stream, first), of `streams` only, or of all.
 
         This order matters: it alone guarantees that an append is never seen without its marked predecessors,
         even while others insert during the scan.
@@ -149,7 +152,8 @@ class ViewStore(Protocol):
         ...
 
     async def write(self, view: str, writes: Sequence[Write]) -> list[bool]:
-        """Guarded by each document's version; False where the guard missed. Raises StoreUnavailable."""
+        """Guarded by each document's version; False where the guard missed. Raises StoreUnavailable; Unstorable, and
+        then any of them may have been written."""
         ...
 
     async def find(
@@ -309,7 +313,8 @@ class Head:
     `version` is the next one its views need: it cannot be folded (poison) or has not come (gap). `error` names it in
     terms of the code and never quotes the record, so that errors can be counted, grouped and shown. `revision` is the
     lock: whatever is held or changed raises it, and a head is removed only at the revision at which nothing was left
-    behind it.
+    behind it. `life` tells a head from an earlier one of its stream: a slow process must not take one for the other,
+    though both count from 1.
     """
 
     consumer: str
@@ -322,6 +327,7 @@ class Head:
     last: datetime
     attempts: int = 1
     revision: int = 1
+    life: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,11 +375,11 @@ class HeldStore(Protocol):
     async def drop(self, entries: Sequence[Entry]) -> None: ...
 
     async def move(self, head: Head) -> bool:
-        """Writes the head's new place, and raises its revision, if its revision is still `head.revision`."""
+        """Writes the head's new place, and raises its revision, if it still stands at `head.revision`."""
         ...
 
     async def remove(self, head: Head) -> bool:
-        """Removes the head if its revision is still `head.revision`."""
+        """Removes the head if it still stands at `head.revision`."""
         ...
 
     async def orphans(self, consumer: str, *, limit: int) -> list[Entry]:

@@ -87,11 +87,6 @@ async def until(met: Callable[[], Awaitable[bool]], pause: Callable[[], Awaitabl
     return True
 
 
-async def folded(store: ViewStore, views: Iterable[View[Any]], versions: Mapping[str, int]) -> bool:
-    """Whether these views have folded what the token names of their streams."""
-    return not await missing(store, views, versions)
-
-
 async def missing(store: ViewStore, views: Iterable[View[Any]], versions: Mapping[str, int]) -> dict[str, int]:
     """What these views have yet to fold: ask again for this only, a token names up to MAX_STREAMS streams."""
     behind: dict[str, int] = {}
@@ -103,13 +98,16 @@ async def missing(store: ViewStore, views: Iterable[View[Any]], versions: Mappin
     return behind
 
 
-async def evaluated(store: TargetStore, evaluation: Evaluation, target: str, versions: Mapping[str, int]) -> bool:
-    """Whether the target's result rests on what the token names.
+async def unevaluated(
+    store: TargetStore, evaluation: Evaluation, target: str, versions: Mapping[str, int]
+) -> dict[str, int]:
+    """What the token names and the target's result does not rest on yet.
 
     Folded and not dirty is not enough: the result's own basis must have reached the versions.
     """
     mine = {s: versions[s] for s in evaluation.rests_on(target) if s in versions}
     if not mine:
-        return True
+        return {}
     found = (await store.read(evaluation.name, [target])).get(target)
-    return found is not None and all(found.basis.get(s, 0) >= v for s, v in mine.items())
+    basis = found.basis if found else {}
+    return {s: v for s, v in mine.items() if basis.get(s, 0) < v}

@@ -8,15 +8,27 @@ hold, and told to the history.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eventcore.memory import MemoryAppends, MemoryKeys, MemoryTargets, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryTargets, MemoryViews
 from eventcore.record import Record
-from eventcore.store import ABSENT, Append, Finding, Insert, Mark, StoreUnavailable, Target, Versioned, Write
+from eventcore.store import (
+    ABSENT,
+    Append,
+    Entry,
+    Finding,
+    Head,
+    Insert,
+    Mark,
+    StoreUnavailable,
+    Target,
+    Versioned,
+    Write,
+)
 
 from . import domain
 from .scheduler import Violation
@@ -65,21 +77,19 @@ class Appends(MemoryAppends):
             self.world.say("insert", append.id, "TAKEN")
         return result
 
-    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
         """Some streams that wait, in any order: more than that a store does not promise."""
         await self.switch(f"find {mark}")
-        slots = sorted(self.marked[mark])
+        slots = sorted(slot for slot in self.marked[mark] if slot[0] not in without)
         self.world.r.shuffle(slots)
         return list(dict.fromkeys(stream for stream, _ in slots[:limit]))
 
-    async def pending(
-        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
-    ) -> list[Append]:
+    async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
         """A scan in index order, during which others insert and clear."""
         if self.world.r.random() < 0.8:
-            return await super().pending(mark, after=after, streams=streams, limit=limit)
+            return await super().pending(mark, streams=streams, limit=limit)
         found: list[Append] = []
-        last = (after, 1 << 60)
+        last = ("", 0)
         while len(found) < limit:
             await self.switch(f"read {mark}")
             beyond = [s for s in self.marked[mark] if s > last and (streams is None or s[0] in streams)]
@@ -186,6 +196,59 @@ class Keys(MemoryKeys):
         unreliable(self.world, f"destroy the key of {self.service}/{person}", apply)
 
 
+@dataclass
+class Held(MemoryHeld):
+    world: World = field(kw_only=True)
+
+    async def keep(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._check_whole(entry)
+        await super().keep(entries)
+
+    def _check_whole(self, entry: Entry) -> None:
+        sent = self.world.service["enr"].bus.sent.get((entry.stream, entry.version))
+        if sent is None or (entry.key, entry.headers, entry.value) != (sent.key.encode(), sent.raw_headers, sent.value):
+            raise Violation("held record is not as it came", entry.stream, entry.version)
+
+    def store(self, entry: Entry) -> None:
+        self._apply(f"keep {entry.stream}@{entry.version}", lambda: super(Held, self).store(entry))
+
+    def lift(self, head: Head) -> None:
+        new = (head.consumer, head.stream) not in self.standing
+        if new and not self._may_be_held(head):
+            raise Violation("held out of nothing", head.consumer, head.stream, head.kind, head.version)
+        self._apply(f"park {head.stream} {head.kind}@{head.version}", lambda: super(Held, self).lift(head))
+
+    def _may_be_held(self, head: Head) -> bool:
+        """Poison is what this release cannot read; a gap is behind such a one, or behind what the topic lost."""
+        if head.consumer.endswith(".own"):
+            return False
+        if head.kind == "poison":
+            return f"{head.stream}@{head.version}" in self.world.bad
+        spoilt = {name.partition("@")[0] for name in self.world.bad}
+        return head.stream in spoilt | self.world.service["enr"].bus.ever_lost
+
+    def lose(self, entry: Entry) -> None:
+        self._apply(f"drop {entry.stream}@{entry.version}", lambda: super(Held, self).lose(entry))
+
+    def relocate(self, head: Head) -> bool:
+        return bool(
+            self._apply(f"move {head.stream} {head.kind}@{head.version}", lambda: super(Held, self).relocate(head))
+        )
+
+    def take_away(self, head: Head) -> bool:
+        return bool(self._apply(f"remove {head.stream}", lambda: super(Held, self).take_away(head)))
+
+    def _apply(self, what: str, apply: Callable[[], Any]) -> Any:
+        def applied() -> Any:
+            result = apply()
+            self.world.changes += 1
+            self.world.say(what, "" if result is None else result)
+            return result
+
+        return unreliable(self.world, what, applied)
+
+
 class Bus:
     """A topic of two partitions and a producer that is told the truth, mostly."""
 
@@ -195,6 +258,8 @@ class Bus:
         self.partitions: list[list[Record]] = []
         self.may_lose = may_lose
         self.lost: set[str] = set()  # streams of which the topic lost an acknowledged record
+        self.ever_lost: set[str] = set()
+        self.sent: dict[tuple[str, int], Record] = {}
         self.create()
 
     def create(self) -> None:
@@ -221,8 +286,10 @@ class Bus:
         world, name = self._world, record.headers["ce_id"]
         log = self.partitions[self.partition(record.key)]
         world.changes += 1
+        self.sent[record.headers["ce_subject"], int(record.headers["ce_sequence"])] = record
         if self.may_lose and world.strikes("loss", world.rates.io_p * 0.3):
             self.lost.add(record.headers["ce_subject"])
+            self.ever_lost.add(record.headers["ce_subject"])
             world.say("LOST by the topic", name)
             return True
         if world.strikes("kafka", world.rates.io_p):

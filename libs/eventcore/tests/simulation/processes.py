@@ -8,6 +8,7 @@ stop on what does not. Whatever a process keeps between steps dies with it in a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eventcore import token
@@ -16,9 +17,10 @@ from eventcore.decider import category_of
 from eventcore.deliver import OwnFold, Publisher, Undelivered
 from eventcore.evaluate import Evaluator
 from eventcore.execute import Request
-from eventcore.fold import Fault, Gap, Poison, View
+from eventcore.fold import View
+from eventcore.held import LIMITS, Holding, NotStuckThere
 from eventcore.outcome import Outcome, Status
-from eventcore.store import KeyErased, StoreUnavailable
+from eventcore.store import Head, KeyErased, StoreUnavailable
 
 from . import domain
 from .scheduler import Violation, give_way, idle
@@ -27,6 +29,7 @@ from .script import NOTE, Wish
 if TYPE_CHECKING:
     from .world import Service, World
 
+FACTS = "acc.facts"
 TOKENS = token.Tokens(b"digest key of a simulation")
 
 
@@ -120,8 +123,8 @@ async def query(world: World, stream: str, passed: str) -> None:
     views: list[View[Any]] = [world.view.enrolment, world.view.assessment]
     while True:
         try:
-            seen = await token.folded(acc.views, views, versions)
-            met = seen and await token.evaluated(acc.targets, world.evaluation, target, versions)
+            behind = await token.missing(acc.views, views, versions)
+            met = not behind and not await token.unevaluated(acc.targets, world.evaluation, target, versions)
         except StoreUnavailable:
             continue
         if met:
@@ -157,7 +160,9 @@ def _hints(world: World, service: Service) -> list[str]:
 
 
 async def own_fold(world: World, service: Service) -> None:
-    work = OwnFold(service.appends, service.deciders, world.folder(service, service.own), limit=world.page)
+    folder = world.folder(service, service.own)
+    name = f"{service.name}.own"
+    work = OwnFold(name, service.appends, service.deciders, folder, service.held, world.clock, limit=world.page)
     while True:
         hints = _hints(world, service)
         try:
@@ -165,8 +170,6 @@ async def own_fold(world: World, service: Service) -> None:
         except StoreUnavailable:
             await give_way("back-off")
             continue
-        except Fault as fault:
-            raise Violation("own fold stopped", str(fault)) from fault
         if not done and not hints:
             await idle()
 
@@ -195,19 +198,24 @@ async def publisher(world: World, service: Service) -> None:
 # ---- fold
 
 
-async def consumer(world: World, me: int) -> None:
-    """Folds enr's topic into acc's views. On poison or a gap it stops, for good, until it is started again."""
+def _consumer(world: World) -> Consumer:
     acc = world.service["acc"]
-    bus = world.service["enr"].bus
     folder = world.folder(acc, [world.view.enrolment, world.view.cohort, world.view.person])
-    consumer = Consumer(folder, acc.views, world.parse)
+    limits = replace(LIMITS, page=2)
+    return Consumer(FACTS, folder, acc.views, acc.held, world.parse, world.clock, limits=limits)
+
+
+async def consumer(world: World, me: int) -> None:
+    """Folds enr's topic into acc's views, holding what cannot be folded."""
+    bus = world.service["enr"].bus
+    consumer = _consumer(world)
     while True:
         generation, ends = world.generation, {}
         batch: list[Received] = []
         for p, log in enumerate(bus.partitions):
             at = world.committed[p]
             got = log[at : at + world.r.randint(1, 4)] if world.owner[p] == me else []
-            batch += [Received(bus.topic, p, at + i, r.headers, r.value) for i, r in enumerate(got)]
+            batch += [Received.of(r, p, at + i) for i, r in enumerate(got)]
             if got:
                 ends[p] = at + len(got)
         if not batch:
@@ -227,46 +235,94 @@ async def consumer(world: World, me: int) -> None:
             await consumer.handle(batch)
         except StoreUnavailable:
             continue
-        except (Poison, Gap) as fault:
-            await _stopped(world, fault)
         commit()
         await give_way("next poll")
 
 
-async def _stopped(world: World, fault: Fault) -> None:
-    """Waits to be killed by the operator, unready and loud."""
-    world.say("STOPPED by", type(fault).__name__, fault)
-    if isinstance(fault, Poison) and f"{fault.stream}@{fault.version}" not in world.bad:
-        raise Violation("poison out of nothing", str(fault))
-    if isinstance(fault, Gap) and fault.stream not in world.service["enr"].bus.lost:
-        raise Violation("gap out of nothing", str(fault))
+async def sweeper(world: World) -> None:
+    """Tries again what is held: all of it at the start, gaps and what was left behind ever after."""
+    holding = _consumer(world).holding
+    everything = True
     while True:
+        try:
+            await holding.sweep(everything=everything)
+        except StoreUnavailable:
+            await give_way("back-off")
+            continue
+        everything = False
         await idle()
 
 
 async def operator(world: World) -> None:
-    """Ships the fix of a poison, publishes everything again for no good reason, and repairs a topic that lost
-    records."""
+    """Ships the fix of a poison and redrives what it held, or goes on without it; publishes everything again for no
+    good reason; and repairs a topic that lost records."""
     enr = world.service["enr"]
+    holding = _consumer(world).holding
     while True:
-        if world.bad and not world.fixed and world.now > world.fix_at:
-            world.fixed = True
-            world.changes += 1
-            world.say("the fix ships: consumers start again")
-            for name in world.running("consumer"):
-                world.restart(name)
+        if world.bad and world.now > world.fix_at:
+            if not world.fixed and not world.discards:
+                world.fixed = True
+                world.changes += 1
+                world.say("the fix ships")
+            await _redrive(world, holding)
         if world.republish_at is not None and world.now > world.republish_at:
             world.say("REPUBLICATION")
             await _mark_unpublished(world, enr)
             world.republish_at = None
         if enr.bus.lost and (world.calm or world.now > world.repair_at):
-            await _recreate_topic(world, enr)
+            if world.recreates:
+                await _recreate_topic(world, enr)
+            else:
+                await _fill_topic(world, enr)
             world.repair_at = world.now + 300
         await idle()
 
 
-async def _mark_unpublished(world: World, service: Service) -> None:
+async def _redrive(world: World, holding: Holding) -> None:
+    """Looks at what is listed as poison, and does something about it."""
+    held = world.service["acc"].held
+    for head in await _listed(held):
+        world.say("discard" if world.discards else "redrive", head.stream, head.version)
+        try:
+            if world.discards:
+                name = f"{head.stream}@{head.version}"
+                if name in world.bad:  # else an entry is left at a place where nothing is stuck any more
+                    world.discarded.add(name)
+                    await holding.discard(head.stream, head.version, reason="not needed", actor="operator")
+            await holding.redrive([head.stream])
+        except NotStuckThere:
+            continue  # somebody was faster
+        except StoreUnavailable:
+            world.wake_all()
+            return
+
+
+async def _listed(held: Any) -> list[Head]:
+    try:
+        found: list[Head] = await held.find(kind="poison", limit=10)
+    except StoreUnavailable:
+        return []
+    return found
+
+
+async def _fill_topic(world: World, service: Service) -> None:
+    """Publishes streams again of which the topic lost records, until it has all of them: a record that comes late
+    fills its gap, and what is held behind it is released."""
+    for stream in sorted(service.bus.lost):
+        last = max(a.last for a in service.appends.streams[stream].values())
+        log = service.bus.partitions[service.bus.partition(stream)]
+        there = {int(r.headers["ce_sequence"]) for r in log if r.headers["ce_subject"] == stream}
+        if there == {*range(1, last + 1)}:
+            service.bus.lost.discard(stream)
+        else:
+            world.say("what the topic LOST is published again", stream)
+            await _mark_unpublished(world, service, stream)
+
+
+async def _mark_unpublished(world: World, service: Service, only: str = "") -> None:
     for stream, slots in sorted(service.appends.streams.items()):
+        if only not in ("", stream):
+            continue
         for first in sorted(slots):
             await give_way("mark unpublished")
             service.appends.marked["unpublished"].add((stream, first))
@@ -274,8 +330,7 @@ async def _mark_unpublished(world: World, service: Service) -> None:
 
 
 async def _recreate_topic(world: World, service: Service) -> None:
-    """A record the topic lost leaves a gap that no later record can fill: its offset stands before the consumer's
-    stop. So the topic is made anew from the store and read from its start; what was folded is a duplicate.
+    """The topic is made anew from the store and read from its start; what was folded is a duplicate.
 
     Publishers and consumers are down meanwhile, and stay down until no write of theirs is under way any more: a late
     clear of `unpublished` would leave a hole in the new topic. A crash of the operator begins it again.

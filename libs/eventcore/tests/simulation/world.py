@@ -53,6 +53,7 @@ class Service:
     views: ports.Views
     targets: ports.Targets
     keys: ports.Keys
+    held: ports.Held
     bus: ports.Bus
     deciders: Mapping[str, Any]
     own: Sequence[View[Any]]
@@ -95,10 +96,16 @@ class World(Scheduler):
         self.bad: set[str] = {f"enrol-c1--{r.choice('pq')}@{r.choice((1, 3, 4))}"} if "poison" in self.faults else set()
         self.fix_at = r.randint(50, 1000)
         self.fixed = False
+        self.discarded: set[str] = set()
         freezes = "pause" in self.faults and r.random() < 0.7
         self.frozen = r.choice(WINDOWS) if freezes else None
         self.republish_at = r.randint(100, 1500) if "replay" in self.faults else None
         self.repair_at = r.randint(100, 1500)
+        # The operator makes a topic that lost records anew instead of filling it, which takes its processes down.
+        self.recreates = r.random() < 0.4 and "crash" in self.faults
+        # The operator goes on without the poison instead of shipping a fix (what is left of a stream without its first
+        # event need not be worth an evaluation, so not that one).
+        self.discards = r.random() < 0.4 and not any(name.endswith("@1") for name in self.bad)
         self._make()
         self.queues, self.commands = script.write(r, commands, twins="twins" in self.faults, race_p=self.rates.race_p)
         self._start()
@@ -122,6 +129,7 @@ class World(Scheduler):
                 ports.Views(self.switch, world=self, service=name),
                 ports.Targets(self.switch, world=self),
                 ports.Keys(self.switch, world=self, service=name),
+                ports.Held(self.switch, world=self),
                 ports.Bus(self, f"topic.{name}", may_lose=name == "enr"),
                 {c: d for c, d in self.deciders.items() if OF_SERVICE[c] == name},
                 own[name],
@@ -138,6 +146,7 @@ class World(Scheduler):
                 self.start(f"publish-{service.name}{i}", lambda s=service: processes.publisher(self, s))  # type: ignore[misc]
             self.start(f"consumer{i}", lambda i=i: processes.consumer(self, i))  # type: ignore[misc]
             self.start(f"evaluator{i}", lambda: processes.evaluator(self))
+            self.start(f"sweeper{i}", lambda: processes.sweeper(self))
         self.start("operator", lambda: processes.operator(self))
         if "erase" in self.faults:
             self.start("eraser", lambda: processes.eraser(self))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,10 +16,11 @@ from eventcore.evaluate import Evaluation, Reader
 from eventcore.event import Event
 from eventcore.execute import Executor, Request
 from eventcore.fold import View
+from eventcore.held import Holding
 from eventcore.outcome import Outcome, Status
 from eventcore.personal import Keyring
 from eventcore.store import TargetStore, ViewStore
-from eventcore.token import BadToken, Tokens, evaluated, missing, until
+from eventcore.token import BadToken, Tokens, missing, unevaluated, until
 from servicekit.arrivals import Arrivals, result_key
 from servicekit.batches import batch_response, decided
 from servicekit.call import current_call
@@ -34,6 +35,8 @@ E = TypeVar("E", bound=Event)
 
 # A query that waits for a token keeps this much of its deadline for its own answer.
 ANSWER_SECONDS = 0.25
+# Somebody has to look at what is held: asking again at once would help nobody.
+HELD_RETRY_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = (0.01, 0.1)
 # Where arrivals wake it, a look is only for what another process of the group folded.
 LOOK_UNTOLD_SECONDS = (0.1, 1.0)
@@ -61,6 +64,7 @@ class Kernel:
     tokens: Tokens
     recording: Recording
     arrivals: Arrivals = field(default_factory=Arrivals)
+    holdings: Sequence[Holding] = ()
 
     @property
     def reader(self) -> Reader:
@@ -118,7 +122,8 @@ class Kernel:
         """Waits, within the call's deadline, until `views` have folded what `token` names and the results, each an
         evaluation and a target, rest on it.
 
-        Raises InvalidArgument for a token that is none, Unavailable when the deadline comes first.
+        Raises InvalidArgument for a token that is none; Unavailable when the deadline comes first, and at once
+        (`view-held`) when what is waited for is held and will not come before somebody has looked at it.
         """
         try:
             versions = self.tokens.decode(token)
@@ -133,9 +138,11 @@ class Kernel:
             nonlocal behind
             behind = await missing(self.views, views, behind)
             if behind:
+                await self._refuse_held(behind)
                 return False
             for evaluation, target in results:
-                if not await evaluated(self.targets, evaluation, target, versions):
+                if unmet := await unevaluated(self.targets, evaluation, target, versions):
+                    await self._refuse_held(unmet)
                     return False
             return True
 
@@ -147,6 +154,16 @@ class Kernel:
                 "what the token names has not arrived here yet: ask again, with a longer deadline if this goes on",
                 reason="not-caught-up",
             )
+
+    async def _refuse_held(self, versions: Mapping[str, int]) -> None:
+        for holding in self.holdings:
+            if held := await holding.holds(versions):
+                raise Unavailable(
+                    f"{held[0]} is held: what you wrote is stored, and a fault keeps it from this view until an "
+                    "operator has dealt with it; ask again later, or without the token for how it stood before",
+                    reason="view-held",
+                    retry_after_seconds=HELD_RETRY_SECONDS,
+                )
 
 
 async def in_time(met: Callable[[], Awaitable[bool]], arrived: asyncio.Event | None = None) -> bool:

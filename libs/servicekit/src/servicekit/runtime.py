@@ -27,7 +27,8 @@ from eventcore.erasure import ErasingMarks, destroy_again
 from eventcore.evaluate import Evaluation, Evaluator, Marker, Reader
 from eventcore.event import Recorded, StoredByNewer, UnknownEventType
 from eventcore.execute import Executor
-from eventcore.fold import Fault, Folder, Gap, View
+from eventcore.fold import Folder, View
+from eventcore.held import TooManyFaults
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
@@ -38,6 +39,7 @@ from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
+from servicekit.held import sweeping
 from servicekit.kernel import Kernel
 from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind, topic_behind
 from servicekit.operations.operations import OperationApi
@@ -161,7 +163,10 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     own = Folder([v for v in parts.views if v.category in deciders], stores.views, marker)
     foreign = Folder([v for v in parts.views if v.category not in deciders], stores.views, marker)
     bus = KafkaBus(settings.kafka_bootstrap, client_id=parts.name)
-    fold = OwnFold(stores.appends, deciders, own)
+    fold = OwnFold(f"{parts.name}.own", stores.appends, deciders, own, stores.held, now)
+    facts = f"{parts.name}.facts"
+    consumer = Consumer(facts, foreign, stores.views, stores.held, parser(parts.listens_to.values()), now, span=span)
+    holdings = [fold.holding, consumer.holding] if parts.listens_to else [fold.holding]
     publish = Publisher(
         stores.appends,
         deciders,
@@ -180,6 +185,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         Tokens(settings.digest_key.get_secret_value()),
         Recording(stores.operations, now),
         arrivals,
+        holdings,
     )
 
     work = Counter("credence_work", "Appends folded and published, targets evaluated", ["loop"], registry=kit.registry)
@@ -203,12 +209,12 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     age_seconds: Callable[[], float] | None = None
     background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
     background += [evaluating(evaluation) for evaluation in parts.evaluations]
+    background += sweeping(holdings, kit.registry, lambda name: _report(kit.health, name))
     if parts.listens_to:
-        consumer = Consumer(foreign, stores.views, parser(parts.listens_to.values()), span)
         source = KafkaSource(
             settings.kafka_bootstrap,
             topics=tuple(parts.listens_to),
-            group=f"{parts.name}.facts",
+            group=facts,
             handle=consumer.handle,
             report=_report(kit.health, "consume"),
             polled=lambda: kit.health.beat(POLL_WATCHDOG),
@@ -253,8 +259,8 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
 async def watched(health: Health, consume: Callable[[], Awaitable[None]]) -> None:
     """Consumes under the watchdog of polls, for as long as it lasts.
 
-    Not before: the start may wait for its servers longer than a poll may. And not after: a consumer that poison ended
-    would be restarted for ever, to meet the same record, and take the commands down with it.
+    Not before: the start may wait for its servers longer than a poll may. And not after: a consumer that a bad
+    release ended would be restarted for ever, to meet the same records, and take the commands down with it.
     """
     health.watchdog(POLL_WATCHDOG, POLL_AGE_SECONDS_MAX)
     try:
@@ -264,14 +270,10 @@ async def watched(health: Health, consume: Callable[[], Awaitable[None]]) -> Non
 
 
 def describe(error: Exception) -> str | None:
-    """Which record ended the work. Never a fault's reason: it may quote what the record holds."""
+    """What ended the work, where its type alone does not tell. None of these quotes a record."""
     match error:
-        case Gap():
-            return f"Gap before {error.stream}@{error.version}"
-        case Fault():
-            return f"{type(error).__name__} at {error.stream}@{error.version}"
-        case WrongEpoch():
-            return f"WrongEpoch: {error}"
+        case WrongEpoch() | TooManyFaults():
+            return f"{type(error).__name__}: {error}"
         case _:
             return None
 

@@ -25,7 +25,7 @@ from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Evaluator, Marker
 from eventcore.execute import Executor
 from eventcore.fold import Folder
-from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
+from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import Keyring
 from eventcore.record import Record
 from eventcore.testing import NOON
@@ -73,7 +73,8 @@ class Running:
         )
         own = Folder([v for v in parts.views if v.category in deciders], self.views, marker)
         foreign = Folder([v for v in parts.views if v.category not in deciders], self.views, marker)
-        self._fold = OwnFold(self.appends, deciders, own)
+        self._held = held = MemoryHeld()
+        self._fold = OwnFold(f"{parts.name}.own", self.appends, deciders, own, held, clock)
         source = f"credence/{parts.name}"
         self._publish = Publisher(
             self.appends, deciders, published(parts.public), log, topic=parts.topic, source=source, span=span
@@ -82,7 +83,8 @@ class Running:
             Evaluator(e, self.views, self.targets, executor, clock, actor=parts.name, span=span)
             for e in parts.evaluations
         ]
-        self._consumer = Consumer(foreign, self.views, parser(parts.listens_to.values()), span)
+        parse = parser(parts.listens_to.values())
+        self._consumer = Consumer(f"{parts.name}.facts", foreign, self.views, held, parse, clock, span=span)
         self._log = log
         self._read = 0
 
@@ -91,12 +93,12 @@ class Running:
         moved = bool(await self._fold.step()) | bool(await self._publish.step())
         fresh = self._log.records[self._read :]
         self._read = len(self._log.records)
-        batch = [
-            Received(r.topic, 0, i, r.headers, r.value) for i, r in enumerate(fresh) if r.topic in self.parts.listens_to
-        ]
+        batch = [Received.of(r, 0, i) for i, r in enumerate(fresh) if r.topic in self.parts.listens_to]
         if batch:
             await self._consumer.handle(batch)
             moved = True
+        if faults := [head.error for head in await self._held.find(limit=10)]:
+            raise AssertionError(f"held: {faults}")
         for evaluator in self._evaluators:
             look = await evaluator.look()
             for error in look.failed.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -69,31 +69,31 @@ class MongoAppends:
             return [Insert.UNKNOWN] * len(appends)
         return [Insert.STORED] * len(appends)
 
-    async def pending(
-        self, mark: Mark, *, after: str = "", streams: Sequence[str] | None = None, limit: int
-    ) -> list[Append]:
+    async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
         # The order is what keeps a stream whole. Each step of an ordered scan goes to the next larger slot that
         # exists at that moment, and a slot is filled only after its predecessor: whoever sees `@2` of a stream has
         # been given its `@1` before, or `@1` had lost its mark, though others insert all the while. By another
         # order (`_id`, a time, a mark's own) the scan could pass where `@1` will stand and then meet `@2`.
         #
         # No hint, though both indexes that can answer give this order: SecantusDB walks a hinted index from end
-        # to end. Without it, it reads all that is marked beyond `after` (35 microseconds each), MongoDB a page.
+        # to end. Without it, it reads all that is marked (35 microseconds each), MongoDB a page.
         found: list[Mapping[str, Any]] = []
         if streams is None:
-            where: dict[str, Any] = {mark: True, "stream": {"$gt": after}} if after else {mark: True}
-            found = await self._link.find(_APPENDS, where, sort=_SLOTS, limit=limit)
+            found = await self._link.find(_APPENDS, {mark: True}, sort=_SLOTS, limit=limit)
         else:
-            for part in parts(sorted({s for s in streams if s > after}), IN_MAX):
+            for part in parts(sorted(set(streams)), IN_MAX):
                 where = {mark: True, "stream": {"$in": part}}
                 found += await self._link.find(_APPENDS, where, sort=_SLOTS, limit=limit - len(found))
                 if len(found) >= limit:
                     break
         return [_append(document) for document in found]
 
-    async def waiting(self, mark: Mark, *, limit: int) -> list[str]:
+    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
         # Unsorted, so that a page costs a page: SecantusDB would read the whole backlog to sort it.
-        found = await self._link.find(_APPENDS, {mark: True}, limit=limit, fields=["stream"])
+        where: dict[str, Any] = {mark: True}
+        if without:
+            where["stream"] = {"$nin": sorted(without)}
+        found = await self._link.find(_APPENDS, where, limit=limit, fields=["stream"])
         return list(dict.fromkeys(document["stream"] for document in found))
 
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:

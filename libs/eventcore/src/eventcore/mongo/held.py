@@ -161,7 +161,7 @@ def _park(head: Head) -> UpdateOne:
 
 
 def _at_revision(head: Head) -> dict[str, Any]:
-    return {"_id": _head_id(head.consumer, head.stream), "revision": head.revision}
+    return {"_id": _head_id(head.consumer, head.stream), "life": head.life, "revision": head.revision}
 
 
 def _without_id(document: Mapping[str, Any]) -> dict[str, Any]:

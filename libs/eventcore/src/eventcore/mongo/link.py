@@ -12,12 +12,13 @@ from datetime import UTC
 from typing import Any
 
 from bson.codec_options import CodecOptions
+from bson.errors import InvalidDocument
 from pymongo import DeleteMany, IndexModel, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from eventcore.store import StoreUnavailable
+from eventcore.store import StoreUnavailable, Unstorable
 
 POOL_SIZE = 32
 # Motor runs each call on a thread of one pool, whose size it takes from the environment on import (else 5 a core).
@@ -128,7 +129,10 @@ class Link:
         return [document for part in found for document in part]
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> set[int]:
-        """Unordered; gives the positions refused as duplicates. Raises StoreUnavailable for any other refusal."""
+        """Unordered; gives the positions refused as duplicates.
+
+        Raises StoreUnavailable for any other refusal, Unstorable for a document that no server would take.
+        """
         refused: set[int] = set()
         for start, part in zip(range(0, len(operations), BULK_MAX), parts(operations, BULK_MAX), strict=True):
             async with self.reached():
@@ -139,6 +143,8 @@ class Link:
                     if set(codes.values()) != {DUPLICATE_KEY} or error.details["writeConcernErrors"]:
                         raise
                     refused |= {start + position for position in codes}
+                except (InvalidDocument, OverflowError) as error:
+                    raise Unstorable(type(error).__name__) from None
         return refused
 
     async def keep_first(self, collection: str, document: Mapping[str, Any]) -> Mapping[str, Any]:

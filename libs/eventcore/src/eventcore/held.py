@@ -1,0 +1,319 @@
+"""Hold: a stream that cannot go on stands aside, whole and in order, and every other stream goes on.
+
+What cannot be folded is stored as it came, with everything of its stream that comes behind it, before it counts as
+handled. One head for each (consumer, stream) says that this is so and is the lock between all that hold and release:
+
+- To hold: first the entries, then the head is created or its revision raised, and only then may the record count as
+  handled. After that the stream is released as far as it goes, since what it waited for may have come meanwhile.
+- To release: the revision is read before the entries; entries are dropped only once they are folded and their
+  dependants marked; the head is removed only at the revision that was read. Whoever holds something more meanwhile
+  raises it, and then it is done again.
+- A consumer looks for heads after it has folded a batch. So either it sees a head that another process raised, or
+  that process, which looks at the documents after it raised it, sees this fold. One of the two goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from eventcore.decider import category_of
+from eventcore.event import Recorded
+from eventcore.fold import MARKER, Fault, Folder, Gap, Poison, Undecodable
+from eventcore.store import Discard, Entry, Head, HeldKind, HeldStore, StoreUnavailable
+
+# Of one release, lost to others that hold more of the same stream at the same moment.
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class HoldLimits:
+    """`streams` held at once by one consumer; the `share` of a batch of at least `batch` streams that may fault at
+    once; how many entries are read at a time (`page`) and how many streams one sweep tries again (`sweep`)."""
+
+    streams: int = 1_000
+    share: float = 0.5
+    batch: int = 20
+    page: int = 500
+    sweep: int = 200
+
+
+LIMITS = HoldLimits()
+
+
+class TooManyFaults(Exception):
+    """So much cannot be folded that the release is at fault and not the records: the consumer stops instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What became of a held stream: how many entries were folded, and where it is stuck still (None: nowhere)."""
+
+    stream: str
+    folded: int
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """How many streams a consumer holds, and for how long the oldest has been held (0 when there is none)."""
+
+    streams: int
+    oldest_seconds: float
+
+
+class NotStuckThere(Exception):
+    """Only the version at which a stream is stuck can be discarded. `head` is where that is; None: nowhere."""
+
+    def __init__(self, stream: str, version: int, head: Head | None) -> None:
+        place = f"it is stuck at version {head.version}" if head else "it is not held"
+        super().__init__(f"{stream} is not stuck at version {version}: {place}; look again and name that one")
+        self.head = head
+
+
+class Holding:
+    """One consumer's fold, and what it holds.
+
+    `decode(entry)` gives a held record's event again (Undecodable where it cannot); it may raise WrongEpoch.
+    `again(entry)` handles, as if it had just come, a record that could not even be placed when it was held.
+    """
+
+    def __init__(
+        self,
+        consumer: str,
+        folder: Folder,
+        store: HeldStore,
+        decode: Callable[[Entry], Awaitable[Recorded[Any]]],
+        clock: Callable[[], datetime],
+        *,
+        again: Callable[[Entry], Awaitable[None]] | None = None,
+        limits: HoldLimits = LIMITS,
+    ) -> None:
+        self.consumer = consumer
+        self._folder = folder
+        self._store = store
+        self._decode = decode
+        self._clock = clock
+        self._again = again
+        self._limits = limits
+
+    async def fold(
+        self, records: Mapping[str, Sequence[Recorded[Any]]], entry: Callable[[Recorded[Any]], Entry]
+    ) -> None:
+        """Returns when everything is folded and marked, or held as `entry(record)`.
+
+        Raises StoreUnavailable; TooManyFaults, and then nothing is held.
+        """
+        await self.settle(records, await self._folder.fold(records), entry)
+
+    async def settle(
+        self,
+        records: Mapping[str, Sequence[Recorded[Any]]],
+        faults: Mapping[str, Fault],
+        entry: Callable[[Recorded[Any]], Entry],
+    ) -> None:
+        """The same for what was folded just now, with these faults."""
+        faults = {**faults, **self._unplaced(records)}
+        for stream in list(faults):
+            epoch = entry(records[stream][0]).epoch
+            fault = await self._but_for_discards(self._fold, epoch, records[stream], faults.pop(stream))
+            if fault is not None:
+                faults[stream] = fault
+        heads = await self._store.heads(self.consumer, list(records))
+        if faults:
+            await self._refuse_too_many([f for s, f in faults.items() if s not in heads], len(records))
+            await self._park(
+                faults, [entry(r) for s, fault in faults.items() for r in records[s] if r.version >= fault.version]
+            )
+        for stream in sorted({*faults, *heads}):
+            await self._release(stream, retried=stream not in faults)
+
+    async def sweep(self, *, everything: bool = False) -> None:
+        """Tries gaps again, those first that were tried longest ago, and what a killed process left without a head.
+
+        With `everything` poison too: at a start, which may be that of the release that mends it.
+        """
+        limit = self._limits.sweep
+        orphans = await self._store.orphans(self.consumer, limit=limit)
+        for orphan in orphans:
+            await self._park(
+                {orphan.stream: Gap(orphan.stream, orphan.version, "held by a process that ended")}, [orphan]
+            )
+        heads = await self._store.stalest(self.consumer, "gap", limit=limit)
+        if everything:
+            heads += await self._store.stalest(self.consumer, "poison", limit=self._limits.streams)
+        for stream in dict.fromkeys([e.stream for e in orphans] + [h.stream for h in heads]):
+            await self._release(stream)
+
+    async def count(self) -> Holdings:
+        streams, oldest = await self._store.held(self.consumer)
+        return Holdings(streams, max(0.0, (self._clock() - oldest).total_seconds()) if oldest else 0.0)
+
+    async def holds(self, versions: Mapping[str, int]) -> list[str]:
+        """Of these streams those that are stuck at or before the version named."""
+        heads = await self._store.heads(self.consumer, list(versions))
+        return sorted(s for s, head in heads.items() if head.version <= versions[s])
+
+    async def redrive(self, streams: Sequence[str], *, dry_run: bool = False) -> list[Released]:
+        """Tries held streams again; one that is not held gives no entry. A dry run folds in memory only."""
+        tried = [await (self._rehearse(s) if dry_run else self._release(s)) for s in dict.fromkeys(streams)]
+        return [released for released in tried if released is not None]
+
+    async def discard(self, stream: str, version: int, *, reason: str, actor: str, dry_run: bool = False) -> Released:
+        """Goes on without the version at which the stream is stuck, for ever: here, and wherever it faults again.
+
+        Raises NotStuckThere.
+        """
+        head = (await self._store.heads(self.consumer, [stream])).get(stream)
+        if head is None or head.version != version:
+            raise NotStuckThere(stream, version, head)
+        discard = Discard(head.epoch, stream, version, reason, actor, self._clock())
+        if not dry_run:
+            await self._store.discard([discard])
+        done = await (self._rehearse(stream, [discard]) if dry_run else self._release(stream))
+        return done or Released(stream, 0, None)
+
+    # ---- holding
+
+    def _unplaced(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> dict[str, Fault]:
+        """Streams that no view folds, but of which a record cannot be read: so nobody can say that it is not needed."""
+        return {
+            s: Poison(s, r.version, r.event.reason)
+            for s, found in records.items()
+            if category_of(s) not in self._folder.categories
+            for r in sorted(found, key=lambda r: -r.version)
+            if isinstance(r.event, Undecodable)
+        }
+
+    async def _refuse_too_many(self, fresh: Sequence[Fault], streams: int) -> None:
+        if not fresh:
+            return
+        held, _ = await self._store.held(self.consumer)
+        limits = self._limits
+        if held + len(fresh) > limits.streams or (streams >= limits.batch and len(fresh) > limits.share * streams):
+            reasons = [fault.reason for fault in fresh]
+            common = max(set(reasons), key=reasons.count)
+            raise TooManyFaults(
+                f"{len(fresh)} of {streams} streams at once, with {held} held before, mostly: {common}. Start a "
+                "release that can fold them; or see `credence held list`, redrive or discard, and start again"
+            )
+
+    async def _park(self, faults: Mapping[str, Fault], entries: Sequence[Entry]) -> None:
+        now = self._clock()
+        epochs = {entry.stream: entry.epoch for entry in entries}
+        heads = [
+            Head(self.consumer, stream, epochs[stream], _kind(fault), fault.version, fault.reason, now, now)
+            for stream, fault in faults.items()
+        ]
+        # The entries first: a head without them could be removed before they come, and nobody would look for them.
+        await self._store.keep(entries)
+        await self._store.park(heads)
+
+    # ---- releasing
+
+    async def _release(self, stream: str, *, retried: bool = True) -> Released | None:
+        """Folds what is held of a stream as far as it goes; None when nothing is held.
+
+        `retried` says that this try is to be counted: it is not the one that belongs to the parking itself.
+        """
+        folded = 0
+        for _ in range(ATTEMPTS):
+            # The revision first: whatever is held after this line raises it, and then the head is not removed.
+            head = (await self._store.heads(self.consumer, [stream])).get(stream)
+            if head is None:
+                return Released(stream, folded, None) if folded else None
+            done, fault = await self._fold_entries(head)
+            folded += done
+            if fault is None:
+                if await self._store.remove(head):
+                    return Released(stream, folded, None)
+            else:
+                stuck = replace(head, kind=_kind(fault), version=fault.version, error=fault.reason)
+                if stuck == head and not retried:
+                    return Released(stream, folded, fault)
+                if await self._store.move(replace(stuck, attempts=head.attempts + 1, last=self._clock())):
+                    return Released(stream, folded, fault)
+        raise StoreUnavailable(f"what is held of {stream} kept changing")
+
+    async def _fold_entries(self, head: Head) -> tuple[int, Fault | None]:
+        """Folds and drops entries from the first on; gives how many, and where it is stuck."""
+        folded, after = 0, 0
+        while True:
+            page = await self._entries(head, after)
+            fault = await self._fold_page(head, page)
+            done = [e for e in page if fault is None or e.version < fault.version]
+            # Only now: they are folded and their dependants marked. Before, a crash would leave them nowhere.
+            await self._store.drop(done)
+            folded += len(done)
+            if fault is not None or len(page) < self._limits.page:
+                return folded, fault
+            after = page[-1].version
+
+    async def _fold_page(self, head: Head, page: Sequence[Entry]) -> Fault | None:
+        records = []
+        for entry in page:
+            record = await self._decode(entry)
+            if record.stream == head.stream:
+                records.append(record)
+            elif self._again is not None:  # it could not be placed when it came, and now it can
+                await self._again(entry)
+        return await self._but_for_discards(self._fold, head.epoch, records, await self._fold(records))
+
+    async def _rehearse(self, stream: str, discards: Sequence[Discard] = ()) -> Released | None:
+        """What `_release` would do, in memory, with all that is held of the stream read at once."""
+        head = (await self._store.heads(self.consumer, [stream])).get(stream)
+        if head is None:
+            return None
+        entries: list[Entry] = []
+        while page := await self._entries(head, entries[-1].version if entries else 0):
+            entries += page
+        decoded = [await self._decode(e) for e in entries]
+        records = [r for r in decoded if r.stream == stream]
+        fault = await self._but_for_discards(
+            self._rehearsal, head.epoch, records, await self._rehearsal(records), discards
+        )
+        return Released(stream, sum(fault is None or e.version < fault.version for e in entries), fault)
+
+    async def _entries(self, head: Head, after: int) -> list[Entry]:
+        return await self._store.entries(self.consumer, head.epoch, head.stream, after=after, limit=self._limits.page)
+
+    async def _fold(self, records: Sequence[Recorded[Any]]) -> Fault | None:
+        return await self._one(self._folder.fold, records)
+
+    async def _rehearsal(self, records: Sequence[Recorded[Any]]) -> Fault | None:
+        return await self._one(self._folder.rehearse, records)
+
+    async def _one(
+        self,
+        fold: Callable[[Mapping[str, Sequence[Recorded[Any]]]], Awaitable[dict[str, Fault]]],
+        records: Sequence[Recorded[Any]],
+    ) -> Fault | None:
+        if not records:
+            return None
+        of_stream = {records[0].stream: records}
+        return {**await fold(of_stream), **self._unplaced(of_stream)}.get(records[0].stream)
+
+    async def _but_for_discards(
+        self,
+        fold: Callable[[Sequence[Recorded[Any]]], Awaitable[Fault | None]],
+        epoch: str,
+        records: Sequence[Recorded[Any]],
+        fault: Fault | None,
+        more: Sequence[Discard] = (),
+    ) -> Fault | None:
+        """Folds on behind versions that were discarded: each as a bare marker, whether it is here or missing."""
+        if fault is None:
+            return None
+        discards = {d.version: d for d in (*await self._store.discards(epoch, fault.stream), *more)}
+        records = list(records)
+        while fault is not None and (discard := discards.pop(fault.version, None)) is not None:
+            records = [r for r in records if r.version != discard.version]
+            records.append(Recorded(fault.stream, discard.version, MARKER, discard.at))
+            fault = await fold(records)
+        return fault
+
+
+def _kind(fault: Fault) -> HeldKind:
+    return "gap" if isinstance(fault, Gap) else "poison"

@@ -1,0 +1,541 @@
+"""Hold: a stream that cannot go on stands aside, whole and in order; every other goes on; what is mended ends as if
+nothing had failed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventcore.consume import Consumer, Received
+from eventcore.event import StoredEvent
+from eventcore.fold import Folder, Gap, Poison
+from eventcore.held import LIMITS, HoldLimits, NotStuckThere, Released, TooManyFaults
+from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
+from eventcore.record import PublicEvent, Record, WrongEpoch, encode
+from eventcore.store import Discard, Head, StoreUnavailable
+from eventcore.testing import NOON
+
+from .sample import JAR, JARS, JarDocument, NoMarks, clock, drop, dropped, executor, jar_of, own_fold, parse
+
+JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
+FACTS = "sample.facts"
+
+
+def record(stream: str, version: int, value: bytes = b"1", *, epoch: str = "e1") -> Record:
+    public = PublicEvent("sample.Dropped", value)
+    return encode(dropped(stream, version), public, topic="jars.v1", source="sample", epoch=epoch)
+
+
+def came(stream: str, *versions: int, value: bytes = b"1") -> list[Received]:
+    return [Received.of(record(stream, v, value), 3, 40 + v) for v in versions]
+
+
+@dataclass
+class Service:
+    """One consumer's stores, and processes of it by name of release: `broken` values cannot be parsed by the old."""
+
+    views: MemoryViews = field(default_factory=MemoryViews)
+    held: MemoryHeld = field(default_factory=MemoryHeld)
+    marks: NoMarks = field(default_factory=NoMarks)
+    limits: HoldLimits = LIMITS
+
+    def process(self, parse_: Callable[[str, bytes], Any] = parse) -> Consumer:
+        folder = Folder([JARS], self.views, self.marks)
+        return Consumer(FACTS, folder, self.views, self.held, parse_, clock, limits=self.limits)
+
+    def fixed(self) -> Consumer:
+        return self.process(lambda kind, data: parse(kind, b"1" if data == b"broken" else data))
+
+    def versions(self, stream: str) -> list[int]:
+        return [e.version for key, e in sorted(self.held.kept.items()) if key[2] == stream]
+
+    def head(self, stream: str = JAR_1) -> Head:
+        return self.held.standing[FACTS, stream]
+
+    def nothing_held(self) -> bool:
+        return not self.held.kept and not self.held.standing
+
+
+def hash_of(views: MemoryViews) -> str:
+    content = {s: (v.version, v.body) for s, v in sorted(views.documents["jars"].items())}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+# ---- poison
+
+
+async def test_one_poison_among_a_thousand_streams_stops_only_its_own() -> None:
+    service, clean = Service(), Service()
+    streams = [f"jar-{n}--a" for n in range(1000)]
+    log = [r for v in (1, 2, 3, 4) for s in streams for r in came(s, v)]
+    poison = came("jar-500--a", 2, value=b"broken")[0]
+    spoilt = [poison if (r.key, r.offset) == (poison.key, poison.offset) else r for r in log]
+    for start in range(0, len(log), 500):
+        await service.process().handle(spoilt[start : start + 500])
+        await clean.process().handle(log[start : start + 500])
+
+    assert all(jar_of(service.views, s) == (4, JarDocument(shelf="a", coins=4)) for s in streams if s != "jar-500--a")
+    assert jar_of(service.views, "jar-500--a")[0] == 1
+    assert list(service.held.standing) == [(FACTS, "jar-500--a")]
+    assert service.versions("jar-500--a") == [2, 3, 4], "what comes later is behind it, in order"
+    entry = service.held.kept[FACTS, "e1", "jar-500--a", 2]
+    where = (entry.topic, entry.partition, entry.offset, entry.key, entry.headers, entry.value)
+    assert where == ("jars.v1", 3, 42, poison.key, poison.headers, b"broken"), "whole, to the byte"
+
+    [released] = await service.fixed().holding.redrive(["jar-500--a"])
+
+    assert released == Released("jar-500--a", 3, None)
+    assert service.nothing_held()
+    assert hash_of(service.views) == hash_of(clean.views)
+
+
+async def test_what_is_held_is_told_with_its_error_and_never_with_its_content() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"Sample Learner 01"))
+
+    head = service.head()
+
+    assert (head.kind, head.version, head.epoch, head.attempts, head.first) == ("poison", 2, "e1", 1, NOON)
+    assert head.error.startswith("sample.Dropped cannot be read: ValueError at sample.py:")
+    assert "Learner" not in head.error
+
+
+async def test_a_stream_held_for_a_poison_is_tried_again_when_more_of_it_comes() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken"))
+
+    await service.fixed().handle(came(JAR_1, 3))
+
+    assert jar_of(service.views, JAR_1)[0] == 3
+    assert service.nothing_held()
+
+
+async def test_records_behind_a_poison_do_not_change_what_is_said_of_it() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken"))
+    before = service.head()
+
+    await service.process().handle(came(JAR_1, 3, 4))
+
+    assert (service.head().kind, service.head().version, service.head().error) == ("poison", 2, before.error)
+    assert service.head().attempts == 2
+    assert service.versions(JAR_1) == [2, 3, 4]
+
+
+async def test_a_record_published_again_and_whole_takes_the_place_of_the_broken_one() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken") + came(JAR_1, 3))
+
+    await service.process().handle(came(JAR_1, 1, 2, 3))
+
+    assert jar_of(service.views, JAR_1) == (3, JarDocument(shelf="a", coins=3))
+    assert service.nothing_held()
+
+
+async def test_a_poison_that_moves_is_told_where_it_is_now() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken") + came(JAR_1, 3, value=b"worse"))
+
+    [released] = await service.fixed().holding.redrive([JAR_1])
+
+    assert released.folded == 1
+    assert isinstance(released.fault, Poison)
+    assert (service.head().version, service.versions(JAR_1)) == (3, [3])
+
+
+# ---- gaps
+
+
+async def test_a_gap_is_held_and_releases_itself_when_it_is_filled() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 3, 4) + came(JAR_2, 1))
+    assert (service.head().kind, service.head().version) == ("gap", 2)
+    assert (jar_of(service.views, JAR_1)[0], jar_of(service.views, JAR_2)[0]) == (1, 1)
+
+    await service.process().handle(came(JAR_1, 2))
+
+    assert jar_of(service.views, JAR_1) == (4, JarDocument(shelf="a", coins=4))
+    assert service.nothing_held()
+
+
+async def test_a_gap_filled_behind_the_consumers_back_is_released_by_a_sweep() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 2))
+    await Folder([JARS], service.views, service.marks).fold({JAR_1: [dropped(JAR_1, 1)]})
+
+    await service.process().holding.sweep()
+
+    assert jar_of(service.views, JAR_1)[0] == 2
+    assert service.nothing_held()
+
+
+async def test_a_sweep_counts_its_tries_and_takes_those_first_that_waited_longest() -> None:
+    service = Service(limits=replace(LIMITS, sweep=1))
+    process = service.process()
+    await process.handle(came(JAR_1, 2))
+    await process.handle(came(JAR_2, 2))
+    service.held.standing[FACTS, JAR_1] = replace(service.head(), last=NOON - timedelta(hours=1))
+
+    await process.holding.sweep()
+
+    assert (service.head(JAR_1).attempts, service.head(JAR_2).attempts) == (2, 1)
+    assert service.head(JAR_1).first == NOON
+
+
+async def test_a_sweep_leaves_poison_alone_but_for_the_one_at_a_start() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken"))
+    fixed = service.fixed().holding
+
+    await fixed.sweep()
+    assert jar_of(service.views, JAR_1)[0] == 1
+    await fixed.sweep(everything=True)
+
+    assert jar_of(service.views, JAR_1)[0] == 2
+    assert service.nothing_held()
+
+
+async def test_a_sweep_adopts_what_a_killed_process_left_without_a_head() -> None:
+    service = Service()
+
+    async def killed(operation: str) -> None:
+        if operation == "park head":
+            raise RuntimeError("killed")
+
+    service.held.switch = killed
+    with pytest.raises(RuntimeError):
+        await service.process().handle(came(JAR_1, 2))
+    service.held = MemoryHeld(kept=service.held.kept)
+
+    await service.process().holding.sweep()
+
+    assert (service.head().kind, service.head().version) == ("gap", 1)
+    await service.process().handle(came(JAR_1, 1))
+    assert jar_of(service.views, JAR_1)[0] == 2
+    assert service.nothing_held()
+
+
+# ---- what stops instead
+
+
+@pytest.mark.parametrize("away", ["keep entry", "park head", "load heads", "load entries", "drop entry", "remove head"])
+async def test_a_store_that_is_away_means_the_batch_again_and_holds_nothing_for_good(away: str) -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 3))
+
+    async def cut(operation: str) -> None:
+        if operation == away:
+            raise StoreUnavailable("away")
+
+    batch = came(JAR_1, 1, 2) + came(JAR_2, 2)
+    healthy = service.held.switch
+    service.held.switch = cut
+    with pytest.raises(StoreUnavailable):
+        await service.process().handle(batch)
+    service.held.switch = healthy
+    await service.process().handle(batch)
+
+    assert jar_of(service.views, JAR_1)[0] == 3
+    assert list(service.held.standing) == [(FACTS, JAR_2)]
+
+
+async def test_a_batch_that_fails_as_a_whole_holds_nothing_and_stops_the_consumer() -> None:
+    service = Service()
+    batch = [r for n in range(30) for r in came(f"jar-{n}--a", 1, value=b"broken" if n < 16 else b"1")]
+
+    with pytest.raises(TooManyFaults, match=r"16 of 30 streams .* sample.Dropped cannot be read: ValueError"):
+        await service.process().handle(batch)
+
+    assert service.nothing_held()
+    assert jar_of(service.views, "jar-20--a")[0] == 1
+
+
+async def test_a_small_batch_may_fail_whole() -> None:
+    service = Service()
+
+    await service.process().handle(came(JAR_1, 1, value=b"broken"))
+
+    assert service.head().version == 1
+
+
+async def test_beyond_a_number_of_held_streams_the_consumer_stops() -> None:
+    service = Service(limits=replace(LIMITS, streams=3))
+    process = service.process()
+    for n in range(3):
+        await process.handle(came(f"jar-{n}--a", 1, value=b"broken"))
+        await process.handle(came(f"jar-{n}--a", 2))
+
+    with pytest.raises(TooManyFaults, match="with 3 held before"):
+        await process.handle(came("jar-9--a", 1, value=b"broken"))
+
+    assert len(service.held.standing) == 3
+
+
+async def test_discarded_versions_do_not_count_as_a_bad_release() -> None:
+    service = Service()
+    for n in range(30):
+        await service.held.discard([Discard("e1", f"jar-{n}--a", 1, "test data", "operator-01", NOON)])
+
+    await service.process().handle([r for n in range(30) for r in came(f"jar-{n}--a", 1, value=b"broken")])
+
+    assert service.nothing_held()
+    assert jar_of(service.views, "jar-7--a") == (1, None)
+
+
+async def test_what_is_held_of_another_history_is_not_folded() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 2))
+    service.views.epochs["sample"] = "e2"
+
+    with pytest.raises(WrongEpoch):
+        await service.process().holding.redrive([JAR_1])
+
+    await service.held.forget(FACTS, "e1")
+    assert service.nothing_held()
+
+
+# ---- records that say of no stream that it is their own
+
+
+async def test_a_record_that_names_no_stream_is_held_by_its_place_and_stops_nothing() -> None:
+    service = Service()
+    stray = Received("jars.v1", 3, 42, b"\xff", (("x", b"\xfe"), ("x", None)), None)
+
+    await service.process().handle([stray, *came(JAR_1, 1)])
+
+    assert jar_of(service.views, JAR_1)[0] == 1
+    head = service.head(stray.place)
+    assert (head.kind, head.error) == ("poison", "not a CloudEvent of ours: ce_source is missing")
+    [entry] = service.held.kept.values()
+    assert (entry.key, entry.headers, entry.value) == (stray.key, stray.headers, None)
+    [released] = await service.process().holding.redrive([stray.place])
+    assert released.fault is not None
+
+
+async def test_a_record_that_names_no_stream_can_be_discarded() -> None:
+    service = Service()
+    stray = Received("jars.v1", 3, 42, None, (), b"")
+    process = service.process()
+    await process.handle([stray])
+
+    await process.holding.discard(stray.place, 1, reason="not ours", actor="operator-01")
+    assert service.nothing_held()
+    await process.handle([stray])
+
+    assert service.nothing_held(), "it is not held again when it comes again"
+
+
+async def test_a_stray_that_a_later_release_can_place_is_folded_where_it_belongs() -> None:
+    service = Service()
+    [good] = came(JAR_1, 1)
+    stray = replace(good, headers=())
+    await service.process().handle([stray, *came(JAR_1, 2)])
+    [key] = [key for key in service.held.kept if key[2] == stray.place]
+    service.held.kept[key] = replace(service.held.kept[key], headers=good.headers)  # as a reader that is more lenient
+
+    await service.process().holding.redrive([stray.place])
+
+    assert jar_of(service.views, JAR_1)[0] == 2
+    assert service.nothing_held()
+
+
+# ---- operators
+
+
+async def test_a_discarded_version_moves_the_stream_on_as_a_marker() -> None:
+    service = Service()
+    process = service.process()
+    await process.handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken") + came(JAR_1, 3))
+
+    released = await process.holding.discard(JAR_1, 2, reason="a test record", actor="operator-01")
+
+    assert released == Released(JAR_1, 2, None)
+    assert jar_of(service.views, JAR_1) == (3, JarDocument(shelf="a", coins=2))
+    assert service.nothing_held()
+    assert await service.held.discards("e1", JAR_1) == [Discard("e1", JAR_1, 2, "a test record", "operator-01", NOON)]
+
+
+async def test_a_version_that_never_came_can_be_discarded() -> None:
+    service = Service()
+    process = service.process()
+    await process.handle(came(JAR_1, 1, 4))
+
+    first = await process.holding.discard(JAR_1, 2, reason="lost", actor="operator-01")
+    second = await process.holding.discard(JAR_1, 3, reason="lost", actor="operator-01")
+
+    assert (first.fault is not None, second.fault) == (True, None)
+    assert jar_of(service.views, JAR_1) == (4, JarDocument(shelf="a", coins=2))
+
+
+async def test_a_rebuilt_view_honours_what_was_discarded() -> None:
+    service = Service()
+    process = service.process()
+    log = came(JAR_1, 1) + came(JAR_1, 2, value=b"broken") + came(JAR_1, 3)
+    await process.handle(log)
+    await process.holding.discard(JAR_1, 2, reason="a test record", actor="operator-01")
+    before = hash_of(service.views)
+
+    service.views.documents.clear()
+    await service.process().handle(log)
+
+    assert hash_of(service.views) == before
+    assert service.nothing_held()
+
+
+async def test_only_the_version_that_blocks_can_be_discarded() -> None:
+    service = Service()
+    holding = service.process().holding
+    await service.process().handle(came(JAR_1, 3))
+
+    with pytest.raises(NotStuckThere, match="it is stuck at version 1; look again"):
+        await holding.discard(JAR_1, 3, reason="mistaken", actor="operator-01")
+    with pytest.raises(NotStuckThere, match="it is not held"):
+        await holding.discard(JAR_2, 1, reason="mistaken", actor="operator-01")
+
+    assert not service.held.discarded
+
+
+async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken") + came(JAR_1, 3, 5))
+    kept, standing, documents = dict(service.held.kept), dict(service.held.standing), hash_of(service.views)
+
+    [redriven] = await service.fixed().holding.redrive([JAR_1, JAR_2], dry_run=True)
+    discarded = await service.process().holding.discard(JAR_1, 2, reason="try", actor="operator-01", dry_run=True)
+
+    assert redriven == Released(JAR_1, 2, Gap(JAR_1, 4, "jars waits for a version that has not come"))
+    assert discarded == redriven
+    assert (service.held.kept, service.held.standing, hash_of(service.views)) == (kept, standing, documents)
+    assert not service.held.discarded
+
+
+async def test_a_redrive_of_what_is_not_held_does_nothing() -> None:
+    assert await Service().process().holding.redrive([JAR_1]) == []
+
+
+async def test_a_consumer_counts_what_it_holds_and_for_how_long() -> None:
+    service = Service()
+    holding = service.process().holding
+    assert (await holding.count()).streams == 0
+    await service.process().handle(came(JAR_1, 2))
+    service.held.standing[FACTS, JAR_1] = replace(service.head(), first=NOON - timedelta(minutes=2))
+
+    found = await holding.count()
+
+    assert (found.streams, found.oldest_seconds) == (1, 120)
+    assert await holding.holds({JAR_1: 1, JAR_2: 1}) == [JAR_1]
+    assert await holding.holds({JAR_1: 0}) == [], "what is asked for was folded before it was held"
+
+
+async def test_a_stream_with_more_behind_it_than_one_page_is_released_whole() -> None:
+    service = Service(limits=replace(LIMITS, page=3))
+    await service.process().handle(came(JAR_1, *range(2, 12)))
+
+    await service.process().handle(came(JAR_1, 1))
+
+    assert jar_of(service.views, JAR_1)[0] == 11
+    assert service.nothing_held()
+
+
+# ---- own events
+
+
+def spoil(store: MemoryAppends, stream: str, first: int) -> None:
+    """An own event that no release can read as it is."""
+    append = store.streams[stream][first]
+    events = (StoredEvent(append.events[0].type, {"coins": "Sample Learner 01"}), *append.events[1:])
+    store.streams[stream][first] = replace(append, events=events)
+
+
+async def test_an_own_event_that_cannot_be_folded_is_held_and_its_append_counts_as_folded() -> None:
+    store, views, held = MemoryAppends(), MemoryViews(), MemoryHeld()
+    await executor(store).execute(JAR, [drop(JAR_1, "k1", 2), drop(JAR_2, "k2", 1)])
+    spoil(store, JAR_1, 1)
+
+    assert await own_fold(store, views, held=held).step() == 2
+
+    assert store.marked["unfolded"] == set()
+    assert jar_of(views, JAR_2)[0] == 1
+    head = held.standing["sample.own", JAR_1]
+    assert (head.kind, head.version) == ("poison", 1)
+    assert head.error.startswith("jar.dropped.v1 cannot be read: ValidationError")
+    assert "Learner" not in head.error
+    kept = [held.kept[key] for key in sorted(held.kept)]
+    assert [(e.topic, e.version, e.key) for e in kept] == [("appends", v, JAR_1.encode()) for v in (1, 2)]
+    assert json.loads(kept[0].value or b"") == {"coins": "Sample Learner 01"}
+
+
+async def test_a_fix_and_a_redrive_of_own_events_end_as_if_nothing_had_failed() -> None:
+    store, views, held = MemoryAppends(), MemoryViews(), MemoryHeld()
+    await executor(store).execute(JAR, [drop(JAR_1, "k1", 2)])
+    broken = own_fold(store, views, held=held, views_=[replace(JARS, fold=refuses_all)])
+    await broken.step()
+    await executor(store).execute(JAR, [drop(JAR_1, "k2", 1)])
+    await broken.step()
+    assert sorted(key[3] for key in held.kept) == [1, 2, 3]
+
+    fixed = own_fold(store, views, held=held)
+    await fixed.holding.redrive([JAR_1])
+
+    assert jar_of(views, JAR_1) == (3, JarDocument(shelf="a", coins=3))
+    assert (held.kept, held.standing) == ({}, {})
+
+
+async def test_an_append_is_cleared_only_once_it_is_held() -> None:
+    store, held = MemoryAppends(), MemoryHeld()
+    await executor(store).execute(JAR, [drop(JAR_1, "k1", 1)])
+    spoil(store, JAR_1, 1)
+
+    async def killed(operation: str) -> None:
+        if operation == "park head":
+            raise RuntimeError("killed")
+
+    held.switch = killed
+    with pytest.raises(RuntimeError):
+        await own_fold(store, MemoryViews(), held=held).step()
+
+    assert store.marked["unfolded"] == {(JAR_1, 1)}
+
+
+def refuses_all(_document: JarDocument | None, _record: Any) -> JarDocument:
+    raise ValueError("this release cannot fold it")
+
+
+# ---- any history
+
+
+@given(st.data())
+async def test_whatever_is_broken_lost_and_repeated_a_fix_and_the_missing_records_end_as_the_clean_run(
+    data: st.DataObject,
+) -> None:
+    streams, versions = [JAR_1, JAR_2, "jar-3--b"], range(1, 6)
+    whole = [(s, v) for s in streams for v in versions]
+    poison = data.draw(st.sets(st.sampled_from(whole), max_size=3))
+    lost = data.draw(st.sets(st.sampled_from(whole), max_size=3))
+    service = Service(limits=replace(LIMITS, page=2))
+    log = [r for s, v in whole for r in came(s, v, value=b"broken" if (s, v) in poison else b"1") if (s, v) not in lost]
+    batches = data.draw(st.lists(st.lists(st.sampled_from(log), min_size=1, max_size=6), max_size=6)) if log else []
+
+    for batch in [*batches, log]:
+        await service.process().handle(batch)
+
+    for stream in streams:
+        stuck = min([v for s, v in poison | lost if s == stream], default=6)
+        assert jar_of(service.views, stream)[0] == stuck - 1
+        behind = [v for v in versions if v >= stuck and (stream, v) not in lost]
+        assert service.versions(stream) == behind
+        assert ((FACTS, stream) in service.held.standing) == bool(behind)
+    fixed = service.fixed()
+    await fixed.handle([r for s, v in sorted(lost) for r in came(s, v)])
+    await fixed.holding.redrive(streams)
+
+    assert all(jar_of(service.views, s) == (5, JarDocument(shelf=s[-1], coins=5)) for s in streams)
+    assert service.nothing_held()
