@@ -21,8 +21,8 @@ from bench.bare import database
 from bench.harness import Benchmark, Figures, Options, Table, main, median, number, ratio, running_servers, tell
 from bench.sample import MARK, MARKS
 from eventcore.execute import Executor, Request
+from eventcore.limits import IN_MAX
 from eventcore.mongo import connect
-from eventcore.mongo.link import IN_MAX
 from eventcore.outcome import Status
 from tests.servers import Servers
 

@@ -10,12 +10,12 @@ from pymongo import ReadPreference
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from eventcore.mongo.link import POOL_SIZE
+from eventcore.limits import MONGO_CONNECTIONS_MAX
 
 
 def database(uri: str, name: str) -> AsyncIOMotorDatabase:
     """As `eventcore.mongo` reaches it. Close its `client`."""
-    client = AsyncIOMotorClient(uri, maxPoolSize=POOL_SIZE)
+    client = AsyncIOMotorClient(uri, maxPoolSize=MONGO_CONNECTIONS_MAX)
     return client[name].with_options(
         codec_options=CodecOptions(tz_aware=True, tzinfo=UTC),
         read_preference=ReadPreference.PRIMARY,

@@ -211,7 +211,7 @@ async def test_a_reader_gives_a_fact_for_every_stream_asked_for() -> None:
 
 
 async def test_a_reader_finds_beyond_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventcore.evaluate.PAGE", 2)
+    monkeypatch.setattr("eventcore.evaluate.FOUND_AT_ONCE_MAX", 2)
     stores = Stores(MemoryAppends())
     for n in range(5):
         await dropping(stores, f"jar-{n}--a", f"k{n}")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventcore.decider import Refusal
 from eventcore.execute import Limits
 from eventcore.memory import MemoryAppends
 from eventcore.outcome import Status
 from eventcore.store import Append
 
-from .sample import JAR, FatedAppends, Jar, drop, executor, seal
+from .sample import JAR, Dropped, FatedAppends, Jar, JarCommand, JarEvent, Seal, Sealed, drop, executor, seal
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -231,6 +232,48 @@ async def test_an_event_too_large_to_publish_is_refused_before_it_is_stored() ->
     assert [o.status for o in outcomes] == [Status.REFUSED, Status.ACCEPTED]
     assert outcomes[0].refusal is not None
     assert outcomes[0].refusal.code == "event-too-large"
+
+
+async def test_a_command_too_large_for_one_document_is_refused_and_one_at_the_limit_is_not() -> None:
+    store = MemoryAppends()
+    size = len('{"coins": 1}')
+
+    outcomes = await executor(store, limits=Limits(command_bytes=2 * size)).execute(
+        JAR, [drop(JAR_1, "a", 3), drop(JAR_1, "b", 2)]
+    )
+
+    assert [(o.status, o.version) for o in outcomes] == [(Status.REFUSED, 0), (Status.ACCEPTED, 2)]
+    assert outcomes[0].refusal is not None
+    assert (outcomes[0].refusal.code, "send less at once" in outcomes[0].refusal.message) == ("event-too-large", True)
+
+
+class Emptied(Sealed):
+    """An end of what was begun."""
+
+    ends = True
+
+
+async def test_a_full_history_takes_no_more_and_says_so_but_what_ends_something_it_takes() -> None:
+    store = MemoryAppends()
+
+    def decide(command: JarCommand, state: Jar, now: datetime) -> Sequence[JarEvent] | Refusal:
+        return [Emptied()] if isinstance(command, Seal) else JAR.decide(command, state, now)
+
+    jar = replace(JAR, events=(Dropped, Emptied), decide=decide, events_max=3)
+    outcomes = await executor(store).execute(
+        jar, [drop(JAR_1, "a", 2), drop(JAR_1, "b", 2), drop(JAR_1, "c"), drop(JAR_1, "d"), seal(JAR_1, "e")]
+    )
+
+    assert [(o.status.value, o.version) for o in outcomes] == [
+        ("accepted", 2), ("refused", 2), ("accepted", 3), ("refused", 3), ("accepted", 4),
+    ]  # fmt: skip
+    refusal = outcomes[3].refusal
+    assert refusal is not None
+    assert refusal.code == "history-full"
+    assert "3 events" in refusal.message
+    assert "go on with another one" in refusal.message
+    again = await executor(store).execute(jar, [drop(JAR_1, "a", 2)])
+    assert again[0].status is Status.REPLAYED
 
 
 async def test_recorded_never_runs_backwards_within_a_stream() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventcore.limits import KEY_CACHE_SECONDS_MAX
 from eventcore.memory import MemoryKeys
-from eventcore.personal import CACHE_SECONDS, ERASED, Keyring, Sealed
+from eventcore.personal import ERASED, Keyring, Sealed
 from eventcore.store import KeyErased, Tombstone
 from eventcore.testing import NOON
 
@@ -108,9 +109,9 @@ async def test_what_is_sealed_with_a_cached_key_after_its_destruction_opens_nowh
     await ring.seal(PERSON, "name", "A")
     await other.destroy([PERSON], NOON)
 
-    clock.now = CACHE_SECONDS - 1
+    clock.now = KEY_CACHE_SECONDS_MAX - 1
     assert await ring.open(await ring.seal(PERSON, "name", "B")) is ERASED
-    clock.now = CACHE_SECONDS
+    clock.now = KEY_CACHE_SECONDS_MAX
     with pytest.raises(KeyErased):
         await ring.seal(PERSON, "name", "B")
 

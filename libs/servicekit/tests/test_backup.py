@@ -153,7 +153,7 @@ async def test_what_is_restored_is_what_was_backed_up(room: Room) -> None:
 async def test_commands_go_on_while_it_is_taken_and_no_stream_has_a_hole(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventcore.mongo.backup.PAGE", 25)  # cuts within streams
+    monkeypatch.setattr("eventcore.mongo.backup.FOUND_AT_ONCE_MAX", 25)  # cuts within streams
     whole, rounds = MongoBackup.appends, 3
     async with room.stores() as stores:
 

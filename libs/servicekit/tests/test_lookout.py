@@ -18,7 +18,8 @@ from eventcore.store import Append, Finding
 from eventcore.testing import NOON
 from servicekit.health import Behind, Health, State
 from servicekit.health_metrics import HealthMetrics
-from servicekit.lookout import COUNTED_MAX, Look, Lookout, TargetsBehind, appends_behind
+from servicekit.limits import COUNTED_MAX
+from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ has.
 from catalogue.checks import faults
 from catalogue.cross_checks import cross_faults
 from catalogue.fault import Fault
-from catalogue.ids import ID_MAX_LENGTH, ID_PATTERN, is_id, join_id, split_id
+from catalogue.ids import ID_PATTERN, is_id, join_id, split_id
+from catalogue.limits import ID_MAX_LENGTH
 from catalogue.model import Programme, rule_version
 from catalogue.periods import last_day
 

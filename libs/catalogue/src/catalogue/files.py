@@ -10,9 +10,10 @@ from typing import Final
 from catalogue import fault as faulty
 from catalogue.checks import draft_faults
 from catalogue.cross_checks import cross_faults
+from catalogue.limits import FILE_BYTES_MAX
 from catalogue.model import Programme
 from catalogue.structure import draft
-from catalogue.yaml_source import BYTES_MAX, Source, read
+from catalogue.yaml_source import Source, read
 
 SUFFIXES: Final = (".yaml", ".yml")
 
@@ -58,7 +59,7 @@ def check(paths: Iterable[Path]) -> Checked:
             try:
                 with file.open("rb") as stream:
                     # One byte more than is allowed: enough to see that it is too large, however large it is.
-                    contents[str(file)] = stream.read(BYTES_MAX + 1)
+                    contents[str(file)] = stream.read(FILE_BYTES_MAX + 1)
             except OSError as error:
                 unread.append(_unread(file, error.strerror or type(error).__name__))
     return check_contents(contents, unread)

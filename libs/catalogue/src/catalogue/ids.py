@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-ID_MAX_LENGTH: Final = 30
+from catalogue.limits import ID_MAX_LENGTH
+
 # `\Z`, not `$`: `$` would let a trailing newline through into stream names.
 ID_PATTERN: Final = r"^[a-z0-9]+(-[a-z0-9]+)*\Z"
 SEPARATOR: Final = "--"

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
-from catalogue.ids import ID_MAX_LENGTH, ID_PATTERN
+from catalogue.ids import ID_PATTERN
+from catalogue.limits import ID_MAX_LENGTH
 
 SCHEMA_VERSION: Final = 1
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
 
 from catalogue.fault import Check, Fault, Path, ids, known, walk
+from catalogue.limits import RULE_DEPTH_MAX, RULE_NODES_MAX
 from catalogue.model import (
     AllOf,
     AnyOf,
@@ -22,9 +22,6 @@ from catalogue.model import (
     ShareOfSessions,
     Treatment,
 )
-
-RULE_DEPTH_MAX: Final = 10
-RULE_NODES_MAX: Final = 200
 
 
 def guaranteed(rule: Rule, leaf: Callable[[Rule], bool]) -> bool:

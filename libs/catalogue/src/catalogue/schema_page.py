@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from catalogue.ids import ID_MAX_LENGTH
+from catalogue.limits import ID_MAX_LENGTH, RULE_DEPTH_MAX, RULE_NODES_MAX
 from catalogue.model import CLOCK_PATTERN, FIELD_ID_PATTERN, ONE_LINE_PATTERN, SCHEMA_VERSION, Part, Programme
-from catalogue.rule_checks import RULE_DEPTH_MAX, RULE_NODES_MAX
 
 _PATTERNS: Final = {FIELD_ID_PATTERN: "id", CLOCK_PATTERN: "`HH:MM`", ONE_LINE_PATTERN: "text"}
 

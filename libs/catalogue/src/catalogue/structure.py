@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from catalogue.fault import Fault, Path
-from catalogue.ids import ID_MAX_LENGTH
+from catalogue.limits import ID_MAX_LENGTH
 from catalogue.model import CLOCK_PATTERN, FIELD_ID_PATTERN, ONE_LINE_PATTERN, Part, Programme
 
 _MISSING: Final = object()

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from catalogue.ids import ID_MAX_LENGTH
+from catalogue.limits import ID_MAX_LENGTH
 from catalogue.model import (
     AllOf,
     Always,

@@ -20,9 +20,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from catalogue.fault import Path
-
-BYTES_MAX: Final = 256 * 1024
-DEPTH_MAX: Final = 60
+from catalogue.limits import FILE_BYTES_MAX, YAML_DEPTH_MAX
 
 _TAG: Final = "tag:yaml.org,2002:"
 # What YAML would read as a date or a merge key is plain text here.
@@ -74,8 +72,8 @@ class _Unreadable(Exception):
 
 
 def _decode(content: bytes) -> str:
-    if len(content) > BYTES_MAX:
-        raise _Unreadable(f"a catalogue file has at most {BYTES_MAX} bytes", code="file-too-large")
+    if len(content) > FILE_BYTES_MAX:
+        raise _Unreadable(f"a catalogue file has at most {FILE_BYTES_MAX} bytes", code="file-too-large")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,7 +88,7 @@ def _compose(text: str, source: Source) -> None:
         for event in yaml.parse(io.StringIO(text)):
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             # Here and not after: the parser itself takes minutes over ten thousand open brackets.
-            if depth > DEPTH_MAX:
+            if depth > YAML_DEPTH_MAX:
                 raise _Unreadable("nested too deeply", _at(event.start_mark), "too-deep")
             if isinstance(event, AliasEvent):
                 message = "aliases are not used in the catalogue: write it out"

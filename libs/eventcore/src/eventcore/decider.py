@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from eventcore.event import Codec, Event
+from eventcore.limits import STREAM_EVENTS_MAX
 
 S = TypeVar("S")
 C = TypeVar("C", bound="Command")
@@ -48,7 +49,8 @@ class Decider(Generic[S, C, E]):
     """One kind of stream: its name, its events, and the two pure functions over them.
 
     `evolve(state, event, version)` gives the next state; `decide(command, state, now)` gives the events to store
-    (none: it is so already) or a refusal. Both are total and pure.
+    (none: it is so already) or a refusal. Both are total and pure. `events_max` bounds a stream's history, which is
+    read whole for each command.
     """
 
     category: str
@@ -56,6 +58,7 @@ class Decider(Generic[S, C, E]):
     initial: S
     evolve: Callable[[S, E, int], S]
     decide: Callable[[C, S, datetime], Sequence[E] | Refusal]
+    events_max: int = STREAM_EVENTS_MAX
 
     def __post_init__(self) -> None:
         _ = self.codec  # a faulty chain of upcasts stops the process that is being composed, not a later read

@@ -17,14 +17,10 @@ from eventcore.decider import Decider, category_of
 from eventcore.event import Codec, Event, Recorded, StoredByNewer, StoredEvent
 from eventcore.fold import Folder, Gap, Undecodable, told
 from eventcore.held import LIMITS, Holding, HoldLimits
-from eventcore.record import TYPE_CHARS_MAX, PublicEvent, Record, encode
+from eventcore.limits import ASIDE_MAX, DELIVERED_AT_ONCE_MAX, TYPE_CHARS_MAX
+from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, AppendStore, Entry, HeldStore, Mark
 from eventcore.trace import Span, no_span
-
-# Appends a step takes.
-PAGE = 1_000
-# Streams that stand aside for a page: beyond it they are met again, and fail again, as any other.
-ASIDE_MAX = 1_000
 
 
 class Bus(Protocol):
@@ -147,7 +143,7 @@ class OwnFold:
         held: HeldStore,
         clock: Callable[[], datetime],
         *,
-        limit: int = PAGE,
+        limit: int = DELIVERED_AT_ONCE_MAX,
         limits: HoldLimits = LIMITS,
     ) -> None:
         self._store = store
@@ -236,7 +232,7 @@ class Publisher:
         *,
         topic: str,
         source: str,
-        limit: int = PAGE,
+        limit: int = DELIVERED_AT_ONCE_MAX,
         span: Span = no_span,
     ) -> None:
         self._store = store

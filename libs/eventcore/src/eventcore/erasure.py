@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from eventcore.fold import Marks, View
+from eventcore.limits import FOUND_AT_ONCE_MAX
 from eventcore.personal import AboutPerson, Keyring
 from eventcore.store import ViewStore
-
-PAGE = 1_000
 
 
 class ErasingMarks:
@@ -37,6 +36,6 @@ class ErasingMarks:
 async def destroy_again(people: View[Any], views: ViewStore, keyring: Keyring, at: datetime) -> None:
     """Destroys the keys of all whom this view says erased, where there are any: keys that came back with a backup."""
     after = ""
-    while found := await views.find(people.name, {"erased": True}, after=after, limit=PAGE):
+    while found := await views.find(people.name, {"erased": True}, after=after, limit=FOUND_AT_ONCE_MAX):
         after = found[-1][0]
         await keyring.destroy([stream.partition("-")[2] for stream, _ in found], at)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from eventcore.decider import Command, Decider
 from eventcore.execute import Executor, Request
 from eventcore.fold import View
+from eventcore.limits import EVALUATED_AT_ONCE_MAX, FAILING_MAX, FOUND_AT_ONCE_MAX
 from eventcore.outcome import SETTLED
 from eventcore.store import ABSENT, Finding, TargetStore, ViewStore
 from eventcore.trace import Span, no_span
@@ -56,14 +57,11 @@ class Reader:
         facts: dict[str, Fact[D]] = {}
         after = ""
         while True:
-            page = await self._store.find(view.name, where, after=after, limit=PAGE)
+            page = await self._store.find(view.name, where, after=after, limit=FOUND_AT_ONCE_MAX)
             facts.update({s: Fact(v.version, view.read(v), v.trace) for s, v in page})
-            if len(page) < PAGE:
+            if len(page) < FOUND_AT_ONCE_MAX:
                 return facts
             after = page[-1][0]
-
-
-PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -151,8 +149,6 @@ class Pass:
 
 # How long a target that failed stands aside, the first time, the second, and so on.
 ASIDE = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120))
-# Beyond it the one that failed longest ago is forgotten, and fails again.
-FAILING_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +171,7 @@ class Evaluator:
         clock: Callable[[], datetime],
         *,
         actor: str,
-        limit: int = 200,
+        limit: int = EVALUATED_AT_ONCE_MAX,
         span: Span = no_span,
     ) -> None:
         self._evaluation = evaluation

@@ -24,12 +24,14 @@ class Event(BaseModel):
     """A fact that happened, in past tense. Subclasses set `stored_type`: `<name>.v<n>`.
 
     `upcasts` names the older types this class also reads, each with the step to the next version:
-    `{"person.registered.v1": without_index}` on `person.registered.v2`.
+    `{"person.registered.v1": without_index}` on `person.registered.v2`. `ends`: it ends something that an event before
+    it began, at most once each; so it is stored even where the stream's history is full.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     stored_type: ClassVar[str]
     upcasts: ClassVar[Mapping[str, Upcast]] = {}
+    ends: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)

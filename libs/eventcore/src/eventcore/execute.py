@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event, StoredByNewer, StoredEvent
+from eventcore.limits import APPEND_BYTES_MAX, COMMAND_ATTEMPTS_MAX, COMMAND_BYTES_MAX, EVENT_BYTES_MAX
 from eventcore.outcome import Outcome, Status
 from eventcore.store import Append, AppendStore, Insert, Mark, Step, StoreUnavailable
 
@@ -43,9 +44,10 @@ class Request(Generic[C]):
 class Limits:
     """Bounds of one execution. Sizes are bytes of JSON; the broker's limit stands above `event_bytes`."""
 
-    attempts: int = 8
-    event_bytes: int = 512 * 1024
-    append_bytes: int = 1024 * 1024
+    attempts: int = COMMAND_ATTEMPTS_MAX
+    event_bytes: int = EVENT_BYTES_MAX
+    command_bytes: int = COMMAND_BYTES_MAX
+    append_bytes: int = APPEND_BYTES_MAX
 
 
 @dataclass
@@ -169,7 +171,9 @@ class Executor:
             if request.expected is not None and request.expected != stream.version:
                 status, decision = Status.DROPPED, None
             else:
-                decision = self._checked(decider, decider.decide(request.command, stream.state, request.now))
+                decision = self._checked(
+                    decider, stream.version, decider.decide(request.command, stream.state, request.now)
+                )
                 status = Status.REFUSED if isinstance(decision, Refusal) else Status.UNCHANGED
             if not decision or isinstance(decision, Refusal):
                 status = Status.UNKNOWN if open_slot else status
@@ -194,21 +198,26 @@ class Executor:
             stream.answers[i] = Outcome(Status.ACCEPTED, request.stream, stream.version, stream.state)
 
     def _checked(
-        self, decider: Decider[S, C, E], decision: Sequence[E] | Refusal
+        self, decider: Decider[S, C, E], version: int, decision: Sequence[E] | Refusal
     ) -> list[tuple[E, StoredEvent, int]] | Refusal:
-        """The events with their stored form and size, or the refusal of one too large to publish."""
+        """The events with their stored form and size, or the refusal of what is too large to publish or to keep."""
         if isinstance(decision, Refusal):
             return decision
+        if version + len(decision) > decider.events_max and not all(event.ends for event in decision):
+            return Refusal(
+                "history-full",
+                f"this {decider.category} has a history of {version} events, and {decider.events_max} is the most that "
+                "is kept: go on with another one",
+            )
         checked = []
         for event in decision:
             stored = decider.codec.encode(event)
             size = len(json.dumps(stored.data))
             if size > self._limits.event_bytes:
-                limit = self._limits.event_bytes
-                return Refusal(
-                    "event-too-large", f"{size} bytes would be stored; the limit is {limit}: send less at once"
-                )
+                return _too_large(size, self._limits.event_bytes)
             checked.append((event, stored, size))
+        if (total := sum(size for _, _, size in checked)) > self._limits.command_bytes:
+            return _too_large(total, self._limits.command_bytes)
         return checked
 
     async def _append(
@@ -253,6 +262,10 @@ class Executor:
 
 def _left(error: StoredByNewer) -> Refusal:
     return Refusal("newer-release", f"{error}; send it again with the same id, an instance of that release answers it")
+
+
+def _too_large(size: int, limit: int) -> Refusal:
+    return Refusal("event-too-large", f"{size} bytes would be stored; the limit is {limit}: send less at once")
 
 
 def _replay(decider: Decider[S, C, E], appends: Sequence[Append]) -> _Stream[S]:

@@ -22,10 +22,15 @@ from typing import Any
 from eventcore.decider import category_of
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Fault, Folder, Gap, Poison, Undecodable
+from eventcore.limits import (
+    HELD_BATCH_MIN,
+    HELD_PAGE_MAX,
+    HELD_SHARE_MAX,
+    HELD_STREAMS_MAX,
+    HELD_SWEPT_MAX,
+    RACE_ATTEMPTS_MAX,
+)
 from eventcore.store import Discard, Entry, Head, HeldKind, HeldStore, StoreUnavailable
-
-# Of one release, lost to others that hold more of the same stream at the same moment.
-ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,11 @@ class HoldLimits:
     """`streams` held at once by one consumer; the `share` of a batch of at least `batch` streams that may fault at
     once; how many entries are read at a time (`page`) and how many streams one sweep tries again (`sweep`)."""
 
-    streams: int = 1_000
-    share: float = 0.5
-    batch: int = 20
-    page: int = 500
-    sweep: int = 200
+    streams: int = HELD_STREAMS_MAX
+    share: float = HELD_SHARE_MAX
+    batch: int = HELD_BATCH_MIN
+    page: int = HELD_PAGE_MAX
+    sweep: int = HELD_SWEPT_MAX
 
 
 LIMITS = HoldLimits()
@@ -219,7 +224,7 @@ class Holding:
         `retried` says that this try is to be counted: it is not the one that belongs to the parking itself.
         """
         folded = 0
-        for _ in range(ATTEMPTS):
+        for _ in range(RACE_ATTEMPTS_MAX):
             # The revision first: whatever is held after this line raises it, and then the head is not removed.
             head = (await self._store.heads(self.consumer, [stream])).get(stream)
             if head is None:

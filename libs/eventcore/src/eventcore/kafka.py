@@ -24,14 +24,20 @@ from faststream.message import StreamMessage
 from faststream.middlewares import AckPolicy
 
 from eventcore.consume import Received
-from eventcore.loops import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, Report
+from eventcore.limits import (
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_LAST_SECONDS,
+    CONSUMED_AT_ONCE_MAX,
+    FETCH_BYTES_MAX,
+    FETCH_PARTITION_BYTES_MAX,
+    HANDLING_SECONDS_MAX,
+    PRODUCE_BATCH_BYTES_MAX,
+    PRODUCE_REQUEST_BYTES_MAX,
+)
+from eventcore.loops import Report
 from eventcore.record import Record
 from eventcore.store import StoreUnavailable
 
-# The broker's own default (message.max.bytes) is a little above; the largest event is half of it (execute.Limits).
-REQUEST_BYTES_MAX = 1_048_576
-# One partition's records of one request. Above the records one send holds, or each send would wait for the last.
-BATCH_BYTES_MAX = 262_144
 CLOSE_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -127,8 +133,8 @@ class KafkaBus:
                     enable_idempotence=True,
                     # Bounds one try and the enqueueing; also how long the broker may wait for its replicas.
                     request_timeout_ms=self._request_ms,
-                    max_request_size=REQUEST_BYTES_MAX,
-                    max_batch_size=BATCH_BYTES_MAX,
+                    max_request_size=PRODUCE_REQUEST_BYTES_MAX,
+                    max_batch_size=PRODUCE_BATCH_BYTES_MAX,
                     # All of one send are enqueued before the sender runs, so they travel together without waiting.
                     linger_ms=0,
                     compression_type=None,
@@ -189,9 +195,9 @@ class SourceSettings:
     well above the longest outage of a store.
     """
 
-    max_records: int = 500
+    max_records: int = CONSUMED_AT_ONCE_MAX
     batch_timeout_ms: int = 50
-    attempt_seconds: float = 30.0
+    attempt_seconds: float = HANDLING_SECONDS_MAX
     drain_seconds: float = 10.0
     start_seconds: float = 30.0
     look_seconds: float = 0.5
@@ -203,9 +209,8 @@ class SourceSettings:
     # Above rebalance_timeout_ms: the broker answers a join only when the whole group has joined.
     request_timeout_ms: int = 15_000
     fetch_max_wait_ms: int = 500
-    fetch_max_bytes: int = 16 * 1024 * 1024
-    # Above REQUEST_BYTES_MAX, or the largest record could never be fetched.
-    max_partition_fetch_bytes: int = 2 * 1024 * 1024
+    fetch_max_bytes: int = FETCH_BYTES_MAX
+    max_partition_fetch_bytes: int = FETCH_PARTITION_BYTES_MAX
 
 
 class KafkaSource:

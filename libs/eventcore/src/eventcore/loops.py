@@ -16,15 +16,11 @@ from itertools import islice
 from eventcore.deliver import OwnFold, Publisher, Undelivered
 from eventcore.evaluate import Evaluator
 from eventcore.held import Holding, Holdings
+from eventcore.limits import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, FAILED_LOGGED_MAX, HINTS_A_STEP_MAX, HINTS_MAX
 from eventcore.store import StoreUnavailable
 
-HINTS_MAX = 100_000
-HINTS_A_STEP = 500
 # Under a constant stream of hints, what nobody hinted at (another process's appends) must not starve.
 SWEEP_SECONDS = 10.0
-BACKOFF_FIRST_SECONDS = 0.05
-BACKOFF_LAST_SECONDS = 5.0
-FAILED_LOGGED_MAX = 5  # a look
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +47,8 @@ class Wake:
         self.event.set()
 
     def take(self) -> list[str]:
-        """The next streams hinted at, at most HINTS_A_STEP."""
-        taken = list(islice(self.streams, HINTS_A_STEP))
+        """The next streams hinted at, at most HINTS_A_STEP_MAX."""
+        taken = list(islice(self.streams, HINTS_A_STEP_MAX))
         for stream in taken:
             del self.streams[stream]
         return taken

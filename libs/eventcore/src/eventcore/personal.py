@@ -17,10 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from pydantic import BaseModel, ConfigDict
 
+from eventcore.limits import CACHED_KEYS_MAX, KEY_CACHE_SECONDS_MAX
 from eventcore.store import KeyErased, KeyStore, Tombstone
-
-CACHE_SECONDS = 60.0
-CACHE_KEYS = 10_000
 
 
 class Sealed(BaseModel):
@@ -47,8 +45,8 @@ class Keyring:
     """Seals and opens personal values.
 
     `master` (32 bytes, secret) wraps each person's key; `monotonic` gives seconds. Keys are cached to seal with, for
-    at most CACHE_SECONDS: what is sealed with a key that was destroyed meanwhile is unreadable from the start. To open,
-    the store is asked each time, so that nothing opens in any process once a key is destroyed.
+    at most a minute: what is sealed with a key that was destroyed meanwhile is unreadable from the start. To open, the
+    store is asked each time, so that nothing opens in any process once a key is destroyed.
     """
 
     def __init__(self, store: KeyStore, master: bytes, monotonic: Callable[[], float]) -> None:
@@ -90,7 +88,7 @@ class Keyring:
 
     async def _to_seal(self, person: str) -> AESSIV:
         cached = self._cache.get(person)
-        if cached is not None and self._monotonic() - cached[0] < CACHE_SECONDS:
+        if cached is not None and self._monotonic() - cached[0] < KEY_CACHE_SECONDS_MAX:
             return cached[1]
         self._cache.pop(person, None)
         stored = (await self._store.read([person])).get(person)
@@ -102,7 +100,7 @@ class Keyring:
             # Another process may have created one first: what is stored is the key, ours or not.
             stored = await self._store.create_key(person, fresh)
         cipher = self._unwrap(person, stored)
-        if len(self._cache) >= CACHE_KEYS:
+        if len(self._cache) >= CACHED_KEYS_MAX:
             self._cache.clear()
         self._cache[person] = (self._monotonic(), cipher)
         return cipher

@@ -12,10 +12,10 @@ from typing import Any
 
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Undecodable, told
+from eventcore.limits import TYPE_CHARS_MAX
 
 MARKER_TYPE = "credence.marker"
 CONTENT_TYPE = "application/protobuf"
-TYPE_CHARS_MAX = 120  # of a type name that is told on: it stands in every error of its kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,9 @@ from typing import Any
 from eventcore.decider import category_of
 from eventcore.evaluate import Evaluation
 from eventcore.fold import View
+from eventcore.limits import TOKEN_BYTES_MAX, TOKEN_CHARS_MAX, TOKEN_STREAMS_MAX
 from eventcore.store import ABSENT, TargetStore, ViewStore
 
-MAX_STREAMS = 1000
-MAX_BYTES = 256 * 1024
-
-
-MAX_CHARS = 4 * MAX_BYTES
 SIGNATURE_BYTES = 16
 
 
@@ -48,10 +44,10 @@ class Tokens:
         return base64.urlsafe_b64encode(self._signature(text) + text).decode()
 
     def decode(self, token: str) -> dict[str, int]:
-        """Raises BadToken, also for one that would unpack beyond MAX_BYTES."""
+        """Raises BadToken, also for one that would unpack beyond TOKEN_BYTES_MAX."""
         if not token:
             return {}
-        if len(token) > MAX_CHARS or not token.isascii():
+        if len(token) > TOKEN_CHARS_MAX or not token.isascii():
             raise BadToken
         try:
             signed = base64.b64decode(token, altchars=b"-_", validate=True)
@@ -62,14 +58,14 @@ class Tokens:
             raise BadToken
         try:
             unpacker = zlib.decompressobj()
-            unpacked = unpacker.decompress(text, MAX_BYTES)
+            unpacked = unpacker.decompress(text, TOKEN_BYTES_MAX)
             versions = json.loads(unpacked) if not unpacker.unconsumed_tail else None
         except (ValueError, zlib.error, RecursionError) as error:
             # RecursionError: a few bytes unpack to a hundred thousand brackets, within every limit on size.
             raise BadToken from error
         if (
             not isinstance(versions, dict)
-            or len(versions) > MAX_STREAMS
+            or len(versions) > TOKEN_STREAMS_MAX
             or not all(type(v) is int and v > 0 for v in versions.values())
         ):
             raise BadToken
@@ -88,7 +84,7 @@ async def until(met: Callable[[], Awaitable[bool]], pause: Callable[[], Awaitabl
 
 
 async def missing(store: ViewStore, views: Iterable[View[Any]], versions: Mapping[str, int]) -> dict[str, int]:
-    """What these views have yet to fold: ask again for this only, a token names up to MAX_STREAMS streams."""
+    """What these views have yet to fold: ask again for this only, a token names up to TOKEN_STREAMS_MAX streams."""
     behind: dict[str, int] = {}
     for view in views:
         mine = {s: v for s, v in versions.items() if category_of(s) == view.category}

@@ -9,18 +9,17 @@ from typing import Annotated, Any
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from catalogue.model import FIELD_ID_PATTERN
 from servicekit.errors import Unauthenticated, Unavailable
 from servicekit.keys import ALGORITHMS, KeysUnavailable, SigningKeys
+from servicekit.limits import ACCESS_TOKEN_CHARS_MAX, ACCESS_TOKEN_SECONDS_MAX
 from servicekit.scope import OWN_BODIES, OWN_PERSON, OWN_PROVIDERS, ROLES, Principal, Scope
-from servicekit.violations import ID_PATTERN
 
 __all__ = ["Principal", "Scope", "TokenVerifier"]
 
-TOKEN_CHARS_MAX = 8_192
-LIFETIME_SECONDS_MAX = 15 * 60
 LEEWAY_SECONDS = 10
 
-_Id = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=64)]
+_Id = Annotated[str, StringConstraints(pattern=FIELD_ID_PATTERN, max_length=64)]
 _Ids = Annotated[frozenset[_Id], Field(max_length=200)]
 
 
@@ -47,7 +46,7 @@ def recorded_as(sub: str, person: str | None, key: bytes) -> str:
     """
     if person is not None:
         return f"person-{person}"
-    if len(sub) <= 64 and re.fullmatch(ID_PATTERN, sub):
+    if len(sub) <= 64 and re.fullmatch(FIELD_ID_PATTERN, sub):
         return sub
     return "sub-" + hmac.digest(key, b"subject\0" + sub.encode(), "sha256").hex()[:24]
 
@@ -82,8 +81,8 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Principal:
         """Who the token speaks for. Raises Unauthenticated, or Unavailable when the keys cannot be read."""
-        if len(token) > TOKEN_CHARS_MAX:
-            raise Unauthenticated(f"the token is longer than {TOKEN_CHARS_MAX} characters")
+        if len(token) > ACCESS_TOKEN_CHARS_MAX:
+            raise Unauthenticated(f"the token is longer than {ACCESS_TOKEN_CHARS_MAX} characters")
         try:
             claims = _Claims.model_validate(await self._decode(token))
         except jwt.PyJWTError as error:
@@ -91,8 +90,8 @@ class TokenVerifier:
         except ValidationError as error:
             wrong = ", ".join(sorted({str(e["loc"][0]) for e in error.errors()}))
             raise Unauthenticated(f"the token's claims are missing or malformed: {wrong}") from None
-        if claims.exp - claims.iat > LIFETIME_SECONDS_MAX:
-            raise Unauthenticated(f"the token lives longer than {LIFETIME_SECONDS_MAX // 60} minutes (exp - iat)")
+        if claims.exp - claims.iat > ACCESS_TOKEN_SECONDS_MAX:
+            raise Unauthenticated(f"the token lives longer than {ACCESS_TOKEN_SECONDS_MAX // 60} minutes (exp - iat)")
         roles = claims.roles & ROLES
         subject = recorded_as(claims.sub, claims.person if roles & OWN_PERSON else None, self._pseudonym_key)
         principal = Principal(subject, roles, claims.person, claims.providers, claims.bodies)

@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 from credence.common.v1 import outcome_pb2
 from servicekit.errors import InvalidArgument
+from servicekit.limits import ROWS_MAX
 
-ROWS_MAX = 1_000
 Row = TypeVar("Row")
 
 

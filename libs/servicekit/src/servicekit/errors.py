@@ -12,13 +12,10 @@ from typing import ClassVar, cast
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped, unused-ignore]
 
+from servicekit.limits import ERROR_BYTES_MAX, ERROR_CHARS_MAX
+
 DOMAIN = "credence"
 Fields = Mapping[str, str] | Iterable[tuple[str, str]]
-
-# A status travels in HTTP/2 trailers, twice (text and base64), and a client drops trailers over 8 KiB: beyond this
-# budget it would see a broken connection instead of the reason.
-STATUS_BYTES_MAX = 3_500
-MESSAGE_CHARS_MAX = 300
 
 
 def _cut(text: str, chars_max: int) -> str:
@@ -47,10 +44,10 @@ class RpcFailure(Exception):
         return None
 
     def status(self) -> status_pb2.Status:
-        """The google.rpc.Status: ErrorInfo first, then details while they fit into STATUS_BYTES_MAX."""
-        status = status_pb2.Status(code=self.code, message=_cut(self.message, MESSAGE_CHARS_MAX))
+        """The google.rpc.Status: ErrorInfo first, then details while they fit into ERROR_BYTES_MAX."""
+        status = status_pb2.Status(code=self.code, message=_cut(self.message, ERROR_CHARS_MAX))
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN)
-        budget = STATUS_BYTES_MAX // 2
+        budget = ERROR_BYTES_MAX // 2
         for field, value in self.fields.items():
             budget -= len(field.encode()) + len(value.encode())
             if budget < 0:
@@ -62,7 +59,7 @@ class RpcFailure(Exception):
             retry.retry_delay.FromMilliseconds(round(self.retry_after_seconds * 1000))
             status.details.add().Pack(retry)
         extra = self._details()
-        if extra is not None and status.ByteSize() + extra.ByteSize() <= STATUS_BYTES_MAX:
+        if extra is not None and status.ByteSize() + extra.ByteSize() <= ERROR_BYTES_MAX:
             status.details.add().Pack(extra)
         return status
 
@@ -80,7 +77,7 @@ class InvalidArgument(RpcFailure):
 
     def _details(self) -> Message | None:
         bad = error_details_pb2.BadRequest()
-        budget = STATUS_BYTES_MAX // 2
+        budget = ERROR_BYTES_MAX // 2
         for told, (field, description) in enumerate(self.violations):
             budget -= len(field.encode()) + len(description.encode()) + 8
             if budget < 0:
@@ -129,7 +126,7 @@ class FailedPrecondition(RpcFailure):
     def _details(self) -> Message | None:
         failure = error_details_pb2.PreconditionFailure()
         subject = next(iter(self.fields), "")
-        failure.violations.add(type=self.reason, subject=subject, description=_cut(self.message, MESSAGE_CHARS_MAX))
+        failure.violations.add(type=self.reason, subject=subject, description=_cut(self.message, ERROR_CHARS_MAX))
         return cast(Message, failure)
 
 

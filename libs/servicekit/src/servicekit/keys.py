@@ -14,10 +14,11 @@ import jwt
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from servicekit.limits import JWKS_BYTES_MAX
+
 ALGORITHMS = frozenset({"EdDSA", "ES256", "RS256"})
 RSA_BITS_MIN = 2048
 FETCH_TIMEOUT_SECONDS = 5.0
-FILE_BYTES_MAX = 1_000_000
 DEVELOPMENT_PREFIX = "dev-"
 
 _log = structlog.get_logger("servicekit.keys")
@@ -64,7 +65,7 @@ def _read(source: str) -> dict[str, SigningKey]:
             document = client.fetch_data()
         else:
             with Path(source).open("rb") as file:
-                document = json.loads(file.read(FILE_BYTES_MAX))
+                document = json.loads(file.read(JWKS_BYTES_MAX))
     except (OSError, ValueError, jwt.PyJWTError) as error:
         raise KeysUnavailable(f"the signing keys at {source} cannot be read: {error}") from error
     listed = document.get("keys") if isinstance(document, dict) else None

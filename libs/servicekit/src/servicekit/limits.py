@@ -32,10 +32,6 @@ PENDING_CALLS_MAX: Final = 1_000
 """Calls that wait for the process to look at them. Beyond: gRPC refuses them, `RESOURCE_EXHAUSTED` without details:
 send fewer at once."""
 
-WAITING_CALLS_SHARE: Final = 0.75
-"""Part of the calls served at once that may wait for what a token names, so that commands always find room. Beyond:
-`RESOURCE_EXHAUSTED` (`too-many-waiting`) with the time to wait: ask again then."""
-
 BYTES_AT_ONCE_MAX: Final = 128 * 1024 * 1024
 """All requests being served and all answers on their way, together. Beyond: `RESOURCE_EXHAUSTED` (`too-many-bytes`)
 with the time to wait: send it again then, with the same id."""
@@ -83,3 +79,57 @@ STATUS_REQUEST_BYTES_MAX: Final = 8_192
 
 STATUS_SECONDS_MAX: Final = 5.0
 """For a request to the status port to arrive and its answer to be taken. Beyond: the connection is closed."""
+
+# What a request may say, and an answer
+
+ROWS_MAX: Final = 1_000
+"""Rows of a batch. Beyond: `INVALID_ARGUMENT` naming `rows`, nothing is stored: send several batches."""
+
+PAGE_SIZE_MAX: Final = 1_000
+"""Items of one page. Beyond: the page has this many and a token for the next."""
+
+PAGE_TOKEN_CHARS_MAX: Final = 1_000
+"""A page's token. Beyond: `INVALID_ARGUMENT` naming `page_token`: start without one."""
+
+ACCESS_TOKEN_CHARS_MAX: Final = 8_192
+"""A bearer token. Beyond: `UNAUTHENTICATED`: ask the issuer for a smaller one."""
+
+ACCESS_TOKEN_SECONDS_MAX: Final = 15 * 60
+"""From a bearer token's `iat` to its `exp`. Beyond: `UNAUTHENTICATED`: ask the issuer for shorter ones."""
+
+REASON_CHARS_MAX: Final = 500
+"""An operator's reason. Beyond: `INVALID_ARGUMENT` naming `reason`: say it in fewer words."""
+
+ERROR_BYTES_MAX: Final = 3_500
+"""A refusal with its details: clients drop trailers over 8 KiB, and it travels twice. Beyond: it names as many violated
+fields as fit, and how many more there are."""
+
+ERROR_CHARS_MAX: Final = 300
+"""A refusal's message. Beyond: it is cut."""
+
+# What a process reads, keeps and writes
+
+JWKS_BYTES_MAX: Final = 1_000_000
+"""The issuer's keys. Beyond: they cannot be read, and the process keeps those it has or does not start: remove old
+keys."""
+
+SECRET_FILE_BYTES_MAX: Final = 10_000
+"""A secret's file. Beyond: the rest is not read."""
+
+LOG_VALUE_CHARS_MAX: Final = 1_000
+"""One value of a log line. Beyond: it is cut."""
+
+LOG_VALUES_MAX: Final = 20
+"""Names in one list of a log line. Beyond: it is cut."""
+
+LOG_FRAMES_MAX: Final = 30
+"""Frames of one traceback in the log. Beyond: the innermost are kept."""
+
+LOG_CAUSES_MAX: Final = 10
+"""Exceptions of one chain in the log. Beyond: the outermost are kept."""
+
+COUNTED_MAX: Final = 1_000
+"""What is counted to say how much is behind. Beyond: "1000 and more"."""
+
+BACKUP_FAULTS_MAX: Final = 20
+"""Faults of a backup's log that are named. Beyond: they are left out; it is refused for the first already."""

@@ -18,6 +18,7 @@ from datetime import datetime
 from eventcore.kafka import KafkaSource
 from eventcore.store import Mark, Outbox, TargetStore
 from servicekit.health import Behind, Check, Health
+from servicekit.limits import COUNTED_MAX
 
 # Told within 5 s: behind for so long, seen at the next look.
 BEHIND_SECONDS_MAX = 3.0
@@ -25,8 +26,6 @@ LOOK_EVERY_SECONDS = 0.5
 LOOK_SECONDS_MAX = 2.0
 # Without a look for so long the check fails: a lookout that stopped looking must not look well.
 SILENCE_SECONDS_MAX = 5.0
-# What a look reads at most; beyond it, what waits is "more".
-COUNTED_MAX = 1_000
 
 Look = Callable[[], Awaitable[Behind]]
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from servicekit.errors import InvalidArgument
-
-PAGE_SIZE_MAX = 1_000
-TOKEN_CHARS_MAX = 1_000
+from servicekit.limits import PAGE_SIZE_MAX, PAGE_TOKEN_CHARS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ def page(size: int, token: str, *, query: str) -> Page:
         return Page(size, None, digest)
     try:
         # A lone surrogate, which protobuf lets in, could not even be encoded in the message that refuses it.
-        if len(token) > TOKEN_CHARS_MAX or not token.isascii():
+        if len(token) > PAGE_TOKEN_CHARS_MAX or not token.isascii():
             raise ValueError("not a token")
         made_for, after = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
         if made_for != digest or not isinstance(after, str):

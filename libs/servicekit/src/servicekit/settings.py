@@ -21,7 +21,6 @@ from servicekit.exits import CannotStart, Exit
 
 PREFIX = "CREDENCE_"
 KEY_BYTES = 32
-SECRET_BYTES_MAX = 10_000
 
 
 class SettingsInvalid(CannotStart):
@@ -71,7 +70,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
             return None, field_name, False
         try:
             with (Path(str(directory)) / name).open("rb") as file:
-                return file.read(SECRET_BYTES_MAX).decode().strip(), field_name, False
+                return file.read(limits.SECRET_FILE_BYTES_MAX).decode().strip(), field_name, False
         except (OSError, UnicodeDecodeError):
             return None, field_name, False  # reported as missing, by the name of its file
 

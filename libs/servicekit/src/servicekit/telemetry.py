@@ -21,8 +21,8 @@ from opentelemetry.trace import Span, SpanKind, format_span_id, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from structlog.typing import EventDict, WrappedLogger
 
-VALUE_CHARS_MAX = 1_000
-FRAMES_MAX = 30
+from servicekit.limits import LOG_CAUSES_MAX, LOG_FRAMES_MAX, LOG_VALUE_CHARS_MAX, LOG_VALUES_MAX
+
 # What the kernel's own lines carry. Nothing else of a record is taken: a library may put anything there.
 EXTRA = ("ce_id", "error", "group", "reason", "target")
 QUIET = ("aiokafka", "faststream", "grpc", "kafka", "pymongo", "asyncio")
@@ -43,12 +43,12 @@ def describe_exception(error: BaseException) -> list[str]:
     lines: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
+    while current is not None and id(current) not in seen and len(seen) < LOG_CAUSES_MAX:
         seen.add(id(current))
         text = f": {current}" if isinstance(current, OSError) else ""
         lines.append(f"{type(current).__module__}.{type(current).__qualname__}{text}")
         lines += [
-            f"  {f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(current.__traceback__)[-FRAMES_MAX:]
+            f"  {f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(current.__traceback__)[-LOG_FRAMES_MAX:]
         ]
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return lines
@@ -69,11 +69,11 @@ def _scalars_only(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     kept: EventDict = {}
     for key, value in event.items():
         if isinstance(value, str) and key != "exception":
-            kept[key] = value[:VALUE_CHARS_MAX]
+            kept[key] = value[:LOG_VALUE_CHARS_MAX]
         elif value is None or isinstance(value, str | bool | int | float):
             kept[key] = value
         elif isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            kept[key] = [item[:VALUE_CHARS_MAX] for item in value[:20]]
+            kept[key] = [item[:LOG_VALUE_CHARS_MAX] for item in value[:LOG_VALUES_MAX]]
         elif not key.startswith("_"):
             kept[key] = f"<{type(value).__name__} dropped>"
     return kept

@@ -7,16 +7,14 @@ from collections.abc import Collection
 from datetime import date
 from decimal import Decimal, InvalidOperation
 
+from catalogue.ids import is_id
+from catalogue.limits import ID_MAX_LENGTH
 from servicekit.errors import InvalidArgument
 
-ID_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-# Ids are joined into stream names and targets; two of them and the joint stay within 64 characters.
-ID_CHARS_MAX = 30
 # Days and months are added to dates: far from the calendar's ends that never fails.
 DATE_MIN = date(1900, 1, 1)
 DATE_MAX = date(2200, 12, 31)
 
-_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # ASCII digits only: \d alone also takes the digits of every other script, and Decimal would read them.
 _COMMAND_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -44,8 +42,8 @@ class Violations:
         """A Credence id: words of a-z and 0-9 joined by single hyphens, at most 30 characters."""
         if self._absent(field, value, optional):
             return None
-        if len(value) > ID_CHARS_MAX or not _ID.fullmatch(value):
-            self.add(field, f"must be words of a-z and 0-9 joined by hyphens, at most {ID_CHARS_MAX} characters")
+        if not is_id(value):
+            self.add(field, f"must be words of a-z and 0-9 joined by hyphens, at most {ID_MAX_LENGTH} characters")
             return None
         return value
 

@@ -12,8 +12,9 @@ from pymongo import ASCENDING, IndexModel, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from eventcore.event import StoredEvent
+from eventcore.limits import IN_MAX
 from eventcore.mongo.backup import refuse_half_restored
-from eventcore.mongo.link import DUPLICATE_KEY, IN_MAX, Link, parts, reason, refusals
+from eventcore.mongo.link import DUPLICATE_KEY, Link, parts, reason, refusals
 from eventcore.store import Append, Backlog, Insert, Mark, Step, StoreUnavailable
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import bson
 from bson.codec_options import CodecOptions
 from pymongo.errors import BulkWriteError
 
-from eventcore.mongo.link import BULK_MAX, DUPLICATE_KEY, Bounds, Link, parts, refusals
+from eventcore.limits import BULK_MAX, FOUND_AT_ONCE_MAX
+from eventcore.mongo.link import DUPLICATE_KEY, Bounds, Link, parts, refusals
 from eventcore.store import StoreUnavailable
 
 APPENDS: Final = "appends"
@@ -22,7 +23,6 @@ KEYS: Final = "keys"
 # Operators' acts, and which histories the foreign views were folded from: that they once were tells a service that
 # these views must be built before anything rests on them.
 OTHERS: Final = ("operations", "held_discards", "epochs")
-PAGE: Final = 1_000
 
 _SLOTS = [("stream", 1), ("first", 1)]
 _STORE = "store"
@@ -78,11 +78,11 @@ class MongoBackup:
     async def documents(self, collection: str) -> AsyncIterator[list[bytes]]:
         """Every document of a small collection, in order of `_id`, some at a time."""
         found = await self._link.find(collection, {}, sort=[("_id", 1)])
-        for page in parts(found, PAGE):
+        for page in parts(found, FOUND_AT_ONCE_MAX):
             yield [bson.encode(document) for document in page]
 
     async def _slots(self, where: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        return await self._link.find(APPENDS, where, sort=_SLOTS, limit=PAGE)
+        return await self._link.find(APPENDS, where, sort=_SLOTS, limit=FOUND_AT_ONCE_MAX)
 
     # Writing
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from pymongo import ASCENDING, DeleteMany, IndexModel, ReplaceOne, UpdateOne
 
+from eventcore.limits import IN_MAX, RACE_ATTEMPTS_MAX
 from eventcore.memory import grouped
-from eventcore.mongo.link import ATTEMPTS, IN_MAX, Link, parts
+from eventcore.mongo.link import Link, parts
 from eventcore.store import Discard, Entry, Head, HeldGroup, HeldKind, StoreUnavailable
 
 _ENTRIES = "held"
@@ -38,7 +39,7 @@ class MongoHeld:
 
     async def park(self, heads: Sequence[Head]) -> None:
         todo = list(heads)
-        for _ in range(ATTEMPTS):
+        for _ in range(RACE_ATTEMPTS_MAX):
             # Two upserts of one missing head at once: one may be refused instead of raising what the other made.
             refused = await self._link.write(_HEADS, [_park(head) for head in todo])
             todo = [todo[position] for position in sorted(refused)]

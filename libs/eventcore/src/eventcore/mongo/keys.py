@@ -8,7 +8,8 @@ from typing import Any
 
 from pymongo import ASCENDING, IndexModel, ReplaceOne
 
-from eventcore.mongo.link import ATTEMPTS, Link
+from eventcore.limits import RACE_ATTEMPTS_MAX
+from eventcore.mongo.link import Link
 from eventcore.store import KeyErased, StoreUnavailable, Tombstone
 
 _KEYS = "keys"
@@ -35,7 +36,7 @@ class MongoKeys:
 
     async def destroy_keys(self, persons: Sequence[str], at: datetime) -> None:
         todo = list(dict.fromkeys(persons))
-        for _ in range(ATTEMPTS):
+        for _ in range(RACE_ATTEMPTS_MAX):
             # What is buried already is left out: its date stays, and a fold that repeats its marks writes nothing.
             stored = await self.read(todo)
             todo = [person for person in todo if not isinstance(stored.get(person), Tombstone)]

@@ -18,21 +18,25 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError,
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from eventcore.limits import (
+    BULK_MAX,
+    IN_MAX,
+    MONGO_ANSWER_SECONDS_MAX,
+    MONGO_CONNECTIONS_MAX,
+    MONGO_QUEUE_SECONDS_MAX,
+    RACE_ATTEMPTS_MAX,
+    READ_BATCH_MAX,
+)
 from eventcore.store import StoreUnavailable, Unstorable
 
-POOL_SIZE = 32
 # Motor runs each call on a thread of one pool, whose size it takes from the environment on import (else 5 a core).
 # With fewer threads than connections, calls made during an outage would queue behind those that wait for a server.
-os.environ.setdefault("MOTOR_MAX_WORKERS", str(POOL_SIZE))
+os.environ.setdefault("MOTOR_MAX_WORKERS", str(MONGO_CONNECTIONS_MAX))
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection  # noqa: E402
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 
 _log = logging.getLogger(__name__)
 
-IN_MAX = 50  # values in one `$in`: SecantusDB's cost grows with their square, MongoDB's hardly at all
-BULK_MAX = 500  # operations in one bulk write, so that one answer stays well within `socket_seconds`
-READ_BATCH = 1000  # documents in one answer of a cursor
-ATTEMPTS = 10  # at what only a race can refuse
 DUPLICATE_KEY = 11000
 Operation = ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
@@ -49,10 +53,10 @@ class Bounds:
     connect_seconds: float = 2.0
     socket_seconds: float = 10.0
     majority_seconds: float = 8.0
-    queue_seconds: float = 2.0
-    answer_seconds: float = 15.0
+    queue_seconds: float = MONGO_QUEUE_SECONDS_MAX
+    answer_seconds: float = MONGO_ANSWER_SECONDS_MAX
     ping_seconds: float = 2.0
-    pool_size: int = POOL_SIZE
+    pool_size: int = MONGO_CONNECTIONS_MAX
 
 
 class Link:
@@ -113,7 +117,7 @@ class Link:
         limit: int = 0,
         fields: Sequence[str] | None = None,
     ) -> list[Mapping[str, Any]]:
-        cursor = self._database[collection].find(where, fields, batch_size=READ_BATCH)
+        cursor = self._database[collection].find(where, fields, batch_size=READ_BATCH_MAX)
         if sort:
             cursor = cursor.sort(list(sort))
         async with self.reached():
@@ -152,7 +156,7 @@ class Link:
 
         What refused the insert may not be held by a majority yet, and then the read does not see it: again.
         """
-        for _ in range(ATTEMPTS):
+        for _ in range(RACE_ATTEMPTS_MAX):
             async with self.reached():
                 with suppress(DuplicateKeyError):
                     await self._database[collection].insert_one(dict(document))

@@ -8,7 +8,8 @@ from typing import Any
 
 from pymongo import ASCENDING, IndexModel, UpdateOne
 
-from eventcore.mongo.link import ATTEMPTS, Link
+from eventcore.limits import RACE_ATTEMPTS_MAX
+from eventcore.mongo.link import Link
 from eventcore.store import Finding, StoreUnavailable, Target
 
 
@@ -30,7 +31,7 @@ class MongoTargets:
     async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
         update = {"$inc": {"revision": 1}, "$set": {"dirty": True}}
         todo = list(targets)
-        for _ in range(ATTEMPTS):
+        for _ in range(RACE_ATTEMPTS_MAX):
             # Two upserts of one missing target at once: one may be refused instead of updating what the other made.
             refused = await self._link.write(_targets(evaluation), [UpdateOne({"_id": t}, update, True) for t in todo])
             todo = [todo[position] for position in sorted(refused)]

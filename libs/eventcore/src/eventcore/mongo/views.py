@@ -8,7 +8,8 @@ from typing import Any
 from pymongo import ASCENDING, IndexModel, ReplaceOne
 
 from eventcore.fold import View
-from eventcore.mongo.link import IN_MAX, Link, parts
+from eventcore.limits import IN_MAX
+from eventcore.mongo.link import Link, parts
 from eventcore.store import Versioned, Write
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventcore.mongo.backup import decode
-
-FAULTS_MAX = 20
+from servicekit.limits import BACKUP_FAULTS_MAX
 
 
 @dataclass
@@ -57,5 +56,5 @@ class Streams:
             self._fault(f"the steps of {append['_id']} do not cover its events")
 
     def _fault(self, what: str) -> None:
-        if len(self.faults) < FAULTS_MAX:
+        if len(self.faults) < BACKUP_FAULTS_MAX:
             self.faults.append(what)

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from eventcore.store import Operation, OperationLog
 from servicekit.call import current_call
+from servicekit.limits import REASON_CHARS_MAX
 from servicekit.violations import Violations
-
-REASON_CHARS_MAX = 500
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 
 from pydantic import BaseModel, ConfigDict
 
+from accreditation.domain.limits import CREDIT_EVENTS_MAX
 from accreditation.domain.looked_up import LOOKED_UP
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
@@ -83,6 +84,7 @@ class AwardMade(Event):
 
 class AwardConfirmed(Event):
     stored_type: ClassVar[str] = "credit.award-confirmed.v1"
+    ends: ClassVar[bool] = True
     cohort_id: str
     award_id: str
     by: Literal["automatic", "board"]
@@ -93,6 +95,7 @@ class AwardTakenBack(Event):
     """A provisional award went: its rule is not met any more, or an award that comes first needs its place."""
 
     stored_type: ClassVar[str] = "credit.award-taken-back.v1"
+    ends: ClassVar[bool] = True
     cohort_id: str
     award_id: str
     reason_code: Literal["not-met", "outranked", "held-from-another-cohort"]
@@ -115,6 +118,7 @@ class ReviewClosed(Event):
     """By the awarding body (`upheld`, `revoked`), or by itself when the facts came back (`restored`)."""
 
     stored_type: ClassVar[str] = "credit.review-closed.v1"
+    ends: ClassVar[bool] = True
     cohort_id: str
     award_id: str
     review_id: str
@@ -499,4 +503,5 @@ CREDIT: Decider[Ledger, CreditCommand, CreditEvent] = Decider(
     initial=Ledger(),
     evolve=evolve,
     decide=decide,
+    events_max=CREDIT_EVENTS_MAX,
 )

@@ -14,7 +14,7 @@ from enrolment.api import checks
 from enrolment.application.attendance import RegisterAnswer, RegisterRow, post_attendance
 from enrolment.application.publishing import STATES, unscheduled_to_proto, value_to_proto
 from enrolment.domain.attendance import Attended, Mark, Unscheduled
-from enrolment.domain.limits import REFERENCE_CHARS_MAX, SESSIONS_MAX
+from enrolment.domain.limits import ANSWER_BYTES_MAX, ATTRIBUTES_MAX, MINUTES_MAX, REFERENCE_CHARS_MAX, SESSIONS_MAX
 from enrolment.views.cohorts import COHORTS
 from enrolment.views.enrolments import ENROLMENTS
 from enrolment.views.registers import Line, Marked, outstanding, references_of, register, template
@@ -26,11 +26,6 @@ from servicekit.errors import FailedPrecondition, InvalidArgument
 from servicekit.kernel import Kernel, malformed
 from servicekit.scope import Scope
 from servicekit.violations import Violations
-
-ATTRIBUTES_MAX = 20
-MINUTES_MAX = 1_440
-# Of one answer: below the 4 MiB at which gRPC drops it. Rows alone do not bound it, since a value keeps its history.
-ANSWER_BYTES_MAX = 4_000_000
 
 M = TypeVar("M", bound=Message)
 _STATES = {number: state for state, number in STATES.items()}

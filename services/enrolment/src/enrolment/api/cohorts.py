@@ -20,7 +20,7 @@ from enrolment.application.cohorts import (
 )
 from enrolment.application.publishing import session_to_proto
 from enrolment.domain.cohort import Session
-from enrolment.domain.limits import CAPACITY_MAX, NAME_CHARS_MAX, SESSIONS_MAX
+from enrolment.domain.limits import CAPACITY_MAX, MINUTES_MAX, NAME_CHARS_MAX, SESSIONS_MAX, VERSION_MAX
 from enrolment.views.cohorts import COHORTS
 from enrolment.views.enrolments import ENROLMENTS
 from enrolment.views.queries import CohortEntry, find_cohort
@@ -30,9 +30,6 @@ from servicekit.call import current_scope
 from servicekit.errors import NotFound
 from servicekit.kernel import Kernel, malformed
 from servicekit.violations import Violations
-
-MINUTES_MAX = 1_440
-VERSION_MAX = 100_000
 
 
 class CohortApi(cohorts_pb2_grpc.CohortServiceServicer):

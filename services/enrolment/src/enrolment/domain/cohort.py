@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
-from enrolment.domain.limits import SESSIONS_MAX
+from enrolment.domain.limits import COHORT_EVENTS_MAX, SESSIONS_MAX
 from enrolment.domain.values import Value, civil_date
 from eventcore.decider import Command, Decider, Refusal, invalid
 from eventcore.event import Event
@@ -224,4 +224,5 @@ COHORT: Decider[Cohort | None, CohortCommand, CohortEvent] = Decider(
     initial=None,
     evolve=evolve,
     decide=decide,
+    events_max=COHORT_EVENTS_MAX,
 )

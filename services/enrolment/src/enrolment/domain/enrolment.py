@@ -14,7 +14,7 @@ from pydantic import Field
 
 from catalogue.ids import join_id
 from enrolment.domain.attendance import Attended, Mark, Unit
-from enrolment.domain.limits import MARKS_MAX
+from enrolment.domain.limits import ENROLMENT_EVENTS_MAX, MARKS_MAX
 from enrolment.domain.values import LOOKED_UP, Value, civil_date
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event, Upcast
@@ -71,6 +71,7 @@ class EnrolmentDeclined(Event):
 
 class EnrolmentWithdrawn(Event):
     stored_type: ClassVar[str] = "enrolment.withdrawn.v1"
+    ends: ClassVar[bool] = True
     withdrawn_on: date  # the first civil date on which the learner is no longer enrolled
     reason_code: str
 
@@ -399,4 +400,5 @@ ENROLMENT: Decider[Enrolment | None, EnrolmentCommand, EnrolmentEvent] = Decider
     initial=None,
     evolve=evolve,
     decide=decide,
+    events_max=ENROLMENT_EVENTS_MAX,
 )

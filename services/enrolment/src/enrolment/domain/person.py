@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final, TypeAlias, assert_never
 
+from enrolment.domain.limits import PERSON_EVENTS_MAX
 from enrolment.domain.values import Value
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event, Upcast
@@ -45,6 +46,7 @@ class PersonErased(Event):
     """Stored first; then every service that folds it destroys its own key of this person."""
 
     stored_type: ClassVar[str] = "person.erased.v1"
+    ends: ClassVar[bool] = True
     reason_code: str
 
 
@@ -142,4 +144,5 @@ PERSON: Decider[Person, PersonCommand, PersonEvent] = Decider(
     initial=Person(),
     evolve=evolve,
     decide=decide,
+    events_max=PERSON_EVENTS_MAX,
 )

@@ -13,6 +13,7 @@ from typing import TypeVar
 from enrolment.domain.attendance import Mark, Unit
 from enrolment.domain.cohort import Cohort, Session
 from enrolment.domain.enrolment import Enrolment
+from enrolment.domain.limits import ANSWER_ROWS_MAX
 from enrolment.domain.values import civil_date
 from enrolment.views.cohorts import posted_cohort, posted_cohorts
 from enrolment.views.enrolments import of_cohorts, open_references
@@ -22,7 +23,6 @@ from servicekit.kernel import Kernel
 from servicekit.scope import Scope
 
 T = TypeVar("T")
-ANSWER_ROWS_MAX = 10_000  # of one answer; its bytes are bounded where it is written
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from mentoring.application.matches import (
     confirm_meetings,
     offer_shortlists,
 )
+from mentoring.domain.limits import MENTORS_MAX
 from mentoring.domain.match import Side
 from mentoring.views.awards import AWARDS
 from mentoring.views.enrolments import ENROLMENTS
@@ -33,7 +34,6 @@ from servicekit.errors import NotFound
 from servicekit.kernel import Kernel, malformed
 from servicekit.violations import Violations
 
-MENTORS_MAX = 20
 _SIDES: dict[int, Side] = {matches_pb2.SIDE_MENTEE: "mentee", matches_pb2.SIDE_MENTOR: "mentor"}
 
 

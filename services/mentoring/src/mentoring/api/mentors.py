@@ -11,6 +11,7 @@ from credence.mentoring.v1 import mentors_pb2, mentors_pb2_grpc
 from eventcore.decider import Refusal
 from eventcore.personal import Erased
 from mentoring.application.mentors import MentorWish, register_mentors
+from mentoring.domain.limits import PORTRAIT_CHARS_MAX
 from mentoring.domain.mentor import BACKGROUNDS, SECTORS
 from mentoring.views.awards import AWARDS
 from mentoring.views.mentors import MENTORS
@@ -21,8 +22,6 @@ from servicekit.call import current_scope
 from servicekit.kernel import Kernel, malformed
 from servicekit.pages import page
 from servicekit.violations import Violations
-
-PORTRAIT_CHARS_MAX = 2_000
 
 
 class MentorApi(mentors_pb2_grpc.MentorServiceServicer):

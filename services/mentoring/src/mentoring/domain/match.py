@@ -12,9 +12,9 @@ from pydantic import Field
 from catalogue.periods import last_day
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
+from mentoring.domain.limits import MATCH_EVENTS_MAX, MEETINGS_MAX
 
 CATEGORY = "match"
-MEETINGS_MAX = 200
 
 Side: TypeAlias = Literal["mentee", "mentor"]
 
@@ -228,4 +228,5 @@ MATCH: Decider[Match, MatchCommand, MatchEvent] = Decider(
     initial=Match(),
     evolve=evolve,
     decide=decide,
+    events_max=MATCH_EVENTS_MAX,
 )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
 from eventcore.personal import Sealed
+from mentoring.domain.limits import MENTOR_EVENTS_MAX
 
 CATEGORY = "mentor"
 BACKGROUNDS = ("children", "adults", "health", "education", "corporate", "other")
@@ -83,4 +84,5 @@ MENTOR: Decider[Profile | None, RegisterMentor, MentorEvent] = Decider(
     initial=None,
     evolve=evolve,
     decide=decide,
+    events_max=MENTOR_EVENTS_MAX,
 )

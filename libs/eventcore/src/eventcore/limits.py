@@ -1,0 +1,153 @@
+"""Every limit of the kernel, in one place: what is stored, sent, taken at once, kept in memory and tried again.
+
+Each says below it what it bounds and what happens beyond it; `docs/limits.md` is made of these words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Decide
+
+EVENT_BYTES_MAX: Final = 512 * 1024
+"""One event, as JSON; half of what the broker takes. Beyond: the command is refused (`event-too-large`), nothing is
+stored: send less at once."""
+
+COMMAND_BYTES_MAX: Final = 4 * 1024 * 1024
+"""All events of one command, as JSON; they are stored in one document. Beyond: the command is refused
+(`event-too-large`), nothing is stored: send less at once."""
+
+APPEND_BYTES_MAX: Final = 1024 * 1024
+"""The events of one append, as JSON. Beyond: the commands of a batch are stored in several appends, those of one
+command always together."""
+
+STREAM_EVENTS_MAX: Final = 10_000
+"""The history of one object, unless its service says otherwise; it is read whole for each command. Beyond: what would
+add to it is refused (`history-full`), what ends something is still taken: go on with another object, such as another
+cohort."""
+
+COMMAND_ATTEMPTS_MAX: Final = 8
+"""Races that one command may lose to other writers of its stream. Beyond: it is aborted (`contended`): send it again
+with the same id."""
+
+# Deliver
+
+DELIVERED_AT_ONCE_MAX: Final = 1_000
+"""Appends that one step folds or publishes. Beyond: they wait in the store for the next step."""
+
+ASIDE_MAX: Final = 1_000
+"""Streams whose delivery failed and that stand aside for a page of others. Beyond: they are met again, and fail again,
+as any other."""
+
+HINTS_MAX: Final = 100_000
+"""Streams that wait in memory to be delivered. Beyond: no more are noted; delivery finds them in the store."""
+
+HINTS_A_STEP_MAX: Final = 500
+"""Hinted streams that one step of delivery takes. Beyond: they wait for the next step."""
+
+PRODUCE_REQUEST_BYTES_MAX: Final = 1_048_576
+"""One request to Kafka; a little below the broker's own default, twice the largest event. Beyond: cannot be, an event
+is refused before it is stored."""
+
+PRODUCE_BATCH_BYTES_MAX: Final = 262_144
+"""One partition's records of one request. Beyond: they go in several requests."""
+
+# Consume
+
+CONSUMED_AT_ONCE_MAX: Final = 500
+"""Records that are folded at once. Beyond: they wait in Kafka for the next batch."""
+
+FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
+"""One fetch from Kafka. Beyond: the rest comes with the next fetch."""
+
+FETCH_PARTITION_BYTES_MAX: Final = 2 * 1024 * 1024
+"""One partition's part of a fetch; above the largest record, or it could never be fetched. Beyond: the rest comes with
+the next fetch."""
+
+HANDLING_SECONDS_MAX: Final = 30.0
+"""One try at folding a batch. Beyond: the batch is tried again; the service says what holds it up."""
+
+HELD_STREAMS_MAX: Final = 1_000
+"""Streams that one consumer holds. Beyond: it stops instead, unready: a release that cannot read what is written should
+not hold everything."""
+
+HELD_SHARE_MAX: Final = 0.5
+"""Part of the streams of one batch that may fault at once, where it has HELD_BATCH_MIN of them. Beyond: the consumer
+stops instead, unready."""
+
+HELD_BATCH_MIN: Final = 20
+"""Streams of a batch from which on their share that faults is looked at. Beyond: see HELD_SHARE_MAX."""
+
+HELD_PAGE_MAX: Final = 500
+"""Held records that are read at once. Beyond: the next page is read."""
+
+HELD_SWEPT_MAX: Final = 200
+"""Held streams that one sweep tries again. Beyond: they wait for the next sweep."""
+
+TYPE_CHARS_MAX: Final = 120
+"""A type's name in an error about it. Beyond: it is cut."""
+
+# Evaluate
+
+EVALUATED_AT_ONCE_MAX: Final = 200
+"""Targets that are evaluated at once. Beyond: they stay dirty for the next look."""
+
+FAILING_MAX: Final = 10_000
+"""Targets remembered as failing. Beyond: the one that failed longest ago is forgotten, and fails again."""
+
+FAILED_LOGGED_MAX: Final = 5
+"""Failed targets that one look writes into the log. Beyond: they are only counted."""
+
+FOUND_AT_ONCE_MAX: Final = 1_000
+"""Documents in one page of a query by fields. Beyond: the next page is read."""
+
+# Tokens
+
+TOKEN_STREAMS_MAX: Final = 1_000
+"""Streams that one token names. Beyond: it is no token of this platform, `INVALID_ARGUMENT` naming `token`."""
+
+TOKEN_BYTES_MAX: Final = 256 * 1024
+"""A token unpacked. Beyond: it is no token of this platform, `INVALID_ARGUMENT` naming `token`."""
+
+TOKEN_CHARS_MAX: Final = 4 * TOKEN_BYTES_MAX
+"""A token as sent. Beyond: it is no token of this platform, `INVALID_ARGUMENT` naming `token`."""
+
+# Keys
+
+KEY_CACHE_SECONDS_MAX: Final = 60.0
+"""A person's key in memory. Beyond: it is read again; so an erasure elsewhere is felt within that time."""
+
+CACHED_KEYS_MAX: Final = 10_000
+"""Keys in memory. Beyond: all are dropped, and read again as they are needed."""
+
+# The database
+
+MONGO_CONNECTIONS_MAX: Final = 32
+"""Connections to MongoDB of one process. Beyond: a read or write waits MONGO_QUEUE_SECONDS_MAX for a free one."""
+
+MONGO_QUEUE_SECONDS_MAX: Final = 2.0
+"""For a connection to MongoDB to become free. Beyond: `UNAVAILABLE`: send it again with the same id."""
+
+MONGO_ANSWER_SECONDS_MAX: Final = 15.0
+"""One read or write, all in all. Beyond: `UNAVAILABLE`, the outcome is unknown: send it again with the same id."""
+
+IN_MAX: Final = 50
+"""Values in one `$in`: SecantusDB's cost grows with their square, MongoDB's hardly at all. Beyond: several reads."""
+
+BULK_MAX: Final = 500
+"""Operations in one bulk write, so that its answer comes well in time. Beyond: several writes."""
+
+READ_BATCH_MAX: Final = 1_000
+"""Documents in one answer of a cursor. Beyond: the next answer is asked for."""
+
+RACE_ATTEMPTS_MAX: Final = 10
+"""Tries at a write that only a race can refuse. Beyond: `UNAVAILABLE`: send it again with the same id."""
+
+# Back-off
+
+BACKOFF_FIRST_SECONDS: Final = 0.05
+"""The pause after a failed step of a loop; doubled each time. Beyond: never more than BACKOFF_LAST_SECONDS."""
+
+BACKOFF_LAST_SECONDS: Final = 5.0
+"""The longest pause between two tries. Beyond: it is tried for as long as the process runs, and
+health says what is away."""
