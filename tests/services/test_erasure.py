@@ -6,6 +6,7 @@ In memory, on the real kernel: the same on real processes and servers is in `tes
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from enrolment.api.cohorts import CohortApi
 from enrolment.api.enrolments import EnrolmentApi
 from enrolment.api.people import PeopleApi
 from enrolment.main import PARTS as ENROLMENT
-from eventcore.store import Tombstone
+from eventcore.store import Entry, Head, Tombstone
 from mentoring.api.mentors import MentorApi
 from mentoring.main import PARTS as MENTORING
 from servicekit.errors import InvalidArgument
@@ -110,7 +111,7 @@ async def erase(world: World, person: str = PERSON) -> None:
 
 def privacy(world: World, service: str) -> PrivacyApi:
     running = world[service]
-    data = running.parts.person_data(running.appends, running.kernel)
+    data = running.parts.person_data(running.appends, running.held, running.kernel)
     return PrivacyApi(data, running.parts.people, running.keys, running.kernel.recording)
 
 
@@ -170,6 +171,28 @@ async def test_an_export_holds_every_personal_value_in_the_clear_and_the_streams
     steps = [json.loads(i.content) for i in items["enrolment"] if i.kind == privacy_pb2.ITEM_KIND_STEP]
     assert steps
     assert all("digest" not in step and step["actor"] in ("tester", "enrolment") for step in steps)
+
+
+async def test_an_export_holds_what_waits_to_be_folded_as_it_came(world: World) -> None:
+    stream, held = "person-learner-01", world["mentoring"].held
+    entry = Entry(
+        "mentoring.facts",
+        "epoch",
+        stream,
+        3,
+        "credence.enrolment.v1",
+        0,
+        7,
+        b"key",
+        (("ce_type", b"Unknown"),),
+        b"v",
+        NOW,
+    )
+    await held.keep([entry, replace(entry, version=4)])
+    await held.park([Head("mentoring.facts", stream, "epoch", "poison", 3, "cannot be read", NOW, NOW)])
+    items = [i for i in await exported(world, "mentoring") if i.kind == privacy_pb2.ITEM_KIND_HELD]
+    assert [(i.stream, i.version, i.name) for i in items] == [(stream, n, "credence.enrolment.v1") for n in (3, 4)]
+    assert json.loads(items[0].content) == {"headers": {"ce_type": "Unknown"}, "value_base64": "dg=="}
 
 
 async def test_an_export_holds_nothing_of_anybody_else(world: World) -> None:

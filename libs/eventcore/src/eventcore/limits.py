@@ -115,7 +115,7 @@ TOKEN_CHARS_MAX: Final = 4 * TOKEN_BYTES_MAX
 # Keys
 
 KEY_CACHE_SECONDS_MAX: Final = 60.0
-"""A person's key in memory. Beyond: it is read again; so an erasure elsewhere is felt within that time."""
+"""A person's key in memory, to seal with. Beyond: it is read again; what was sealed after an erasure opens nowhere."""
 
 CACHED_KEYS_MAX: Final = 10_000
 """Keys in memory. Beyond: all are dropped, and read again as they are needed."""

@@ -1,10 +1,11 @@
-"""All that a service holds about a person: what its streams say, what it makes of them, what waits to be folded.
+"""All that a service holds about a person: what its streams say, what it makes of them, what is held of them.
 
 Which streams are about somebody, each service says itself (`Parts.about`); everything else is the same in all.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,11 @@ from typing import Any, Literal, TypeAlias
 from eventcore.decider import category_of
 from eventcore.evaluate import Evaluation, Reader
 from eventcore.fold import View
+from eventcore.limits import HELD_PAGE_MAX
 from eventcore.personal import Erased, Keyring, Sealed
-from eventcore.store import Append, AppendStore, TargetStore, ViewStore
+from eventcore.store import Append, AppendStore, Entry, HeldStore, TargetStore, ViewStore
 
-Kind: TypeAlias = Literal["event", "step", "document", "result"]
+Kind: TypeAlias = Literal["event", "step", "document", "result", "held"]
 _SEALED = set(Sealed.model_fields)
 # What a step is kept for besides: to know a repeated command again, and to follow it. Neither says anything of anybody.
 _STEP_FIELDS = ("id", "actor", "correlation", "causation", "first", "last")
@@ -53,6 +55,8 @@ class PersonData:
     documents: ViewStore
     targets: TargetStore
     keyring: Keyring
+    held: HeldStore
+    consumers: Sequence[str]  # that may hold something
 
     async def of(self, person: str) -> AsyncIterator[Item]:
         """Every item, stream by stream. Raises StoreUnavailable, and then it was not all."""
@@ -64,6 +68,7 @@ class PersonData:
             items = [item for append in stored for item in _appended(append)]
             if stream in about.whole:
                 items += await self._documents(reader, stream, targets)
+                items += [item async for item in self._held(stream)]
             else:
                 named = {item.version for item in items if item.kind == "event" and names(item.content, person)}
                 items = [item for item in items if item.version in named]
@@ -91,10 +96,29 @@ class PersonData:
                     targets.setdefault(evaluation.name, set()).update(found)
         return items
 
+    async def _held(self, stream: str) -> AsyncIterator[Item]:
+        """The records of a stream that wait until it can be folded again, as they came."""
+        for consumer in self.consumers:
+            for head in (await self.held.heads(consumer, [stream])).values():
+                after = 0
+                while entries := await self.held.entries(
+                    consumer, head.epoch, stream, after=after, limit=HELD_PAGE_MAX
+                ):
+                    after = entries[-1].version
+                    for entry in entries:
+                        yield Item("held", stream, entry.version, entry.topic, entry.at, _record(entry))
+
     async def _opened(self, person: str, items: Sequence[Item]) -> list[Item]:
         sealed = list({value for item in items for value in _sealed(item.content) if value.person == person})
         opened = dict(zip(sealed, await self.keyring.open_all(sealed), strict=True))
         return [Item(i.kind, i.stream, i.version, i.name, i.recorded, _with_opened(i.content, opened)) for i in items]
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    return {
+        "headers": {name: (value or b"").decode(errors="replace") for name, value in entry.headers},
+        "value_base64": base64.b64encode(entry.value or b"").decode(),
+    }
 
 
 def is_of(name: str, person: str) -> bool:

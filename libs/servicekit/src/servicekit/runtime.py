@@ -34,7 +34,7 @@ from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
 from eventcore.personal import AboutPerson, Keyring
 from eventcore.record import PublicEvent, WrongEpoch
-from eventcore.store import AppendStore, StoreUnavailable
+from eventcore.store import AppendStore, HeldStore, StoreUnavailable
 from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
@@ -88,10 +88,18 @@ class Parts:
             raise ValueError(f"{self.name} needs one view whose documents tell of erasures, not {len(found)}")
         return found[0]
 
-    def person_data(self, appends: AppendStore, kernel: Kernel) -> PersonData:
+    def person_data(self, appends: AppendStore, held: HeldStore, kernel: Kernel) -> PersonData:
         """What this service holds about a person, read from these stores."""
         return PersonData(
-            self.about, self.views, self.evaluations, appends, kernel.views, kernel.targets, kernel.keyring
+            self.about,
+            self.views,
+            self.evaluations,
+            appends,
+            kernel.views,
+            kernel.targets,
+            kernel.keyring,
+            held,
+            [holding.consumer for holding in kernel.holdings],
         )
 
 
@@ -228,7 +236,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     def register(server: grpc.aio.Server) -> None:
         status_pb2_grpc.add_StatusServiceServicer_to_server(StatusApi(parts.name, stores.appends, kit.health), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(OperationApi(stores.operations), server)
-        data = parts.person_data(stores.appends, kernel)
+        data = parts.person_data(stores.appends, stores.held, kernel)
         privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording)
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(privacy, server)
         parts.register(kernel, server)

@@ -66,15 +66,10 @@ class Running:
         marker = ErasingMarks(Marker(parts.evaluations, self.views, self.targets), keyring, clock)
         deciders = {d.category: d for d in parts.deciders}
         executor = Executor(self.appends, b"digest key of a test")
-        self.operations = MemoryOperations()
-        recording = Recording(self.operations, clock)
-        self.kernel = Kernel(
-            executor, self.views, self.targets, keyring, clock, Tokens(b"digest key of a test"), recording
-        )
         own = Folder([v for v in parts.views if v.category in deciders], self.views, marker)
         foreign = Folder([v for v in parts.views if v.category not in deciders], self.views, marker)
-        self._held = held = MemoryHeld()
-        self._fold = OwnFold(f"{parts.name}.own", self.appends, deciders, own, held, clock)
+        self.held = MemoryHeld()
+        self._fold = OwnFold(f"{parts.name}.own", self.appends, deciders, own, self.held, clock)
         source = f"credence/{parts.name}"
         self._publish = Publisher(
             self.appends, deciders, published(parts.public), log, topic=parts.topic, source=source, span=span
@@ -84,7 +79,18 @@ class Running:
             for e in parts.evaluations
         ]
         parse = parser(parts.listens_to.values())
-        self._consumer = Consumer(f"{parts.name}.facts", foreign, self.views, held, parse, clock, span=span)
+        self._consumer = Consumer(f"{parts.name}.facts", foreign, self.views, self.held, parse, clock, span=span)
+        self.operations = MemoryOperations()
+        self.kernel = Kernel(
+            executor,
+            self.views,
+            self.targets,
+            keyring,
+            clock,
+            Tokens(b"digest key of a test"),
+            Recording(self.operations, clock),
+            holdings=(self._fold.holding, self._consumer.holding),
+        )
         self._log = log
         self._read = 0
 
@@ -97,7 +103,7 @@ class Running:
         if batch:
             await self._consumer.handle(batch)
             moved = True
-        if faults := [head.error for head in await self._held.find(limit=10)]:
+        if faults := [head.error for head in await self.held.find(limit=10)]:
             raise AssertionError(f"held: {faults}")
         for evaluator in self._evaluators:
             look = await evaluator.look()

@@ -23,6 +23,7 @@ KINDS: dict[Kind, pb.ItemKind.ValueType] = {
     "step": pb.ITEM_KIND_STEP,
     "document": pb.ITEM_KIND_DOCUMENT,
     "result": pb.ITEM_KIND_RESULT,
+    "held": pb.ITEM_KIND_HELD,
 }
 
 
