@@ -332,6 +332,12 @@ class StoreContract:
         assert "".join(stream for stream, _ in found) == expected
         assert all(versioned == Versioned(1, bodies[stream]) for stream, versioned in found)
 
+    async def test_documents_are_counted_without_being_read(self, stores: Stores) -> None:
+        bodies = [view_body("c1" if n % 3 else "c2", "red") for n in range(12)]
+        await stores.views.write("places", [Write(f"tally-{n}", 0, 1, body) for n, body in enumerate(bodies)])
+        wheres: list[dict[str, Any]] = [{"cohort": "c1"}, {"cohort": "c2", "tags": "red"}, {"cohort": "c3"}]
+        assert [await stores.views.count("places", where) for where in wheres] == [8, 4, 0]
+
     @pytest.mark.parametrize("cohort", ["c1", ["c1", "c2"], ["c2", *(f"x{n}" for n in range(120)), "c1"]])
     async def test_what_is_found_is_read_in_pages(self, stores: Stores, cohort: Any) -> None:
         names = [f"tally-{n:02d}" for n in range(25)]

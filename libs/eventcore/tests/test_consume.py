@@ -7,6 +7,7 @@ import pytest
 from eventcore.consume import Consumer, Received
 from eventcore.fold import Folder
 from eventcore.held import LIMITS, HoldLimits
+from eventcore.limits import SOURCES_MAX
 from eventcore.memory import MemoryHeld, MemoryViews
 from eventcore.record import PublicEvent, WrongEpoch, encode
 from eventcore.store import StoreUnavailable
@@ -55,6 +56,20 @@ async def test_a_log_of_another_epoch_stops_a_consumer_with_a_clear_message() ->
         await consumer(views).handle([received(JAR_1, 2, epoch="e2")])
 
     assert jar_of(views, JAR_1)[0] == 1
+
+
+async def test_a_source_beyond_the_limit_stops_the_consumer_and_those_known_go_on() -> None:
+    work = consumer(MemoryViews())
+
+    def of(source: str) -> Received:
+        record = encode(dropped(JAR_1, 1), PublicEvent("sample.Dropped", b"1"), topic="t", source=source, epoch="e1")
+        return Received.of(record, 0, 1)
+
+    for n in range(SOURCES_MAX):
+        await work.handle([of(f"sample-{n}")])
+    with pytest.raises(WrongEpoch, match="one source too many"):
+        await work.handle([of("sample-beyond")])
+    await work.handle([of("sample-0")])
 
 
 async def test_a_store_that_is_away_means_the_batch_again() -> None:

@@ -20,8 +20,9 @@ from eventcore.store import Finding
 from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets, result_key
 from servicekit.call import Call, enter_call
-from servicekit.errors import InvalidArgument, Unavailable
+from servicekit.errors import InvalidArgument, TooMuch, Unavailable
 from servicekit.kernel import Kernel
+from servicekit.load import Room
 from servicekit.operations.recording import Recording
 from servicekit.scope import Principal, Scope
 
@@ -95,6 +96,24 @@ async def test_a_query_that_waits_in_vain_is_told_so_and_leaves_nothing_behind()
     with pytest.raises(Unavailable):
         await kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN])
     assert arrivals == Arrivals()
+
+
+async def test_no_more_queries_wait_than_there_is_room_for_and_one_more_is_told_to_ask_again() -> None:
+    views, arrivals = Counting(), Arrivals(Room(2))
+    kernel = _kernel(views, arrivals, deadline_seconds=30)
+    token = TOKENS.encode({"sample-1": 1})
+    waiting = [asyncio.create_task(kernel.caught_up(token, views=[SEEN])) for _ in range(2)]
+    await asyncio.wait_for(views.looked.wait(), 5)
+    with pytest.raises(TooMuch, match="ask again") as refusal:
+        await kernel.caught_up(token, views=[SEEN])
+    assert refusal.value.reason == "too-many-waiting"
+    assert refusal.value.retry_after_seconds
+    await Folder([SEEN], views, TellingMarks(NoMarks(), arrivals)).fold(
+        {"sample-1": [Recorded("sample-1", 1, "event", NOON)]}
+    )
+    await asyncio.gather(*waiting)
+    await kernel.caught_up(token, views=[SEEN])
+    assert arrivals == Arrivals(Room(2))
 
 
 async def test_a_finished_result_is_told_and_one_whose_guard_missed_is_not() -> None:

@@ -103,6 +103,26 @@ async def test_a_request_at_the_message_limit_is_served_and_one_byte_more_is_not
         assert "larger than max (65537 vs. 65536)" in (error.details() or "")
 
 
+async def test_an_answer_beyond_the_message_limit_is_refused_in_words(start: Any, issuer: Any, kit: Any) -> None:
+    async def long(request: StringValue, context: Any) -> StringValue:
+        return StringValue(value="x" * int(request.value))
+
+    async with start(kit.build(register=kit.register(handler=long)), max_message_bytes=65_536) as running:
+        assert len((await running.call("65000", token=issuer.token())).value) == 65_000
+        report = describe(await running.refused("66000", token=issuer.token()))
+    assert (report.code, report.reason) == ("FAILED_PRECONDITION", "answer-too-large")
+    assert "over 65536: ask for less at once" in report.message
+
+
+async def test_calls_of_rpcs_that_do_not_exist_make_no_series_of_metrics(start: Any, issuer: Any) -> None:
+    async with start() as running:
+        for n in range(20):
+            error = await running.refused(token=issuer.token(), method=f"Invented{n}")
+            assert error.code().name == "UNIMPLEMENTED"
+        _, metrics = await running.get("/metrics")
+    assert "Invented" not in metrics
+
+
 async def test_a_watch_too_many_is_refused_and_the_others_go_on(start: Any, kit: Any) -> None:
     async with start(max_concurrent_rpcs=512) as running:
         stub = health_pb2_grpc.HealthStub(running.channel)

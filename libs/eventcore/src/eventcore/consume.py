@@ -11,6 +11,7 @@ from eventcore.decider import category_of
 from eventcore.event import Recorded
 from eventcore.fold import Folder, Undecodable
 from eventcore.held import LIMITS, Holding, HoldLimits
+from eventcore.limits import SOURCES_MAX, TYPE_CHARS_MAX
 from eventcore.record import Malformed, Record, WrongEpoch, decode, origin
 from eventcore.store import Entry, HeldStore, ViewStore
 from eventcore.trace import Span, no_span
@@ -117,6 +118,8 @@ class Consumer:
 
     async def _same_history(self, source: str, epoch: str) -> None:
         if source not in self._epochs:
+            if len(self._epochs) >= SOURCES_MAX:
+                raise WrongEpoch(f"{source[:TYPE_CHARS_MAX]} is one source too many: {SOURCES_MAX} are known already")
             self._epochs[source] = await self._views.bind_epoch(source, epoch)
         if self._epochs[source] != epoch:
             raise WrongEpoch(

@@ -52,6 +52,10 @@ class Reader:
         stored = {s: found.get(s, ABSENT) for s in wanted}
         return {s: Fact(v.version, view.read(v), v.trace) for s, v in stored.items()}
 
+    async def count(self, view: View[D], where: Mapping[str, Any]) -> int:
+        """How many documents match `where` (see ViewStore.count)."""
+        return await self._store.count(view.name, where)
+
     async def find(self, view: View[D], where: Mapping[str, Any]) -> dict[str, Fact[D]]:
         """The documents that match `where` (see ViewStore.find), all of them, read in pages."""
         facts: dict[str, Fact[D]] = {}

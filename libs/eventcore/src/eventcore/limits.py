@@ -67,6 +67,10 @@ the next fetch."""
 HANDLING_SECONDS_MAX: Final = 30.0
 """One try at folding a batch. Beyond: the batch is tried again; the service says what holds it up."""
 
+SOURCES_MAX: Final = 100
+"""Services whose epochs a consumer remembers. Beyond: it stops at the first record of one more: who writes to its
+topics?"""
+
 HELD_STREAMS_MAX: Final = 1_000
 """Streams that one consumer holds. Beyond: it stops instead, unready: a release that cannot read what is written should
 not hold everything."""

@@ -6,6 +6,7 @@ run, crashes this one, or raises StoreUnavailable.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -125,6 +126,9 @@ class MemoryViews:
             (s, v) for s, v in sorted(stored.items()) if s > after and v.body is not None and matches(v.body, where)
         ]
         return found[:limit]
+
+    async def count(self, view: str, where: Mapping[str, Any]) -> int:
+        return len(await self.find(view, where, limit=sys.maxsize))
 
     async def bind_epoch(self, source: str, epoch: str) -> str:
         await self.switch("bind epoch")

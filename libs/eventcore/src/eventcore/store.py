@@ -168,6 +168,10 @@ class ViewStore(Protocol):
         matches when it contains the value), in order of stream, of streams beyond `after`, at most `limit`."""
         ...
 
+    async def count(self, view: str, where: Mapping[str, Any]) -> int:
+        """How many documents have fields that equal `where` (plain values only), without reading them."""
+        ...
+
     async def bind_epoch(self, source: str, epoch: str) -> str:
         """Remembers the first epoch seen of a source and gives back the remembered one."""
         ...

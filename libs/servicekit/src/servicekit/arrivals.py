@@ -8,7 +8,7 @@ and then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,8 @@ from pydantic import BaseModel
 
 from eventcore.fold import Marks, View
 from eventcore.store import Finding, Target, TargetStore
+from servicekit.limits import CALLS_MAX, WAITING_CALLS_SHARE
+from servicekit.load import Room
 
 
 def result_key(evaluation: str, target: str) -> str:
@@ -27,18 +29,27 @@ def result_key(evaluation: str, target: str) -> str:
 
 @dataclass
 class Arrivals:
-    """Who waits for what. Holds nothing of what nobody waits for."""
+    """Who waits for what, no more than there is `room` for. Holds nothing of what nobody waits for."""
 
+    room: Room = field(default_factory=lambda: Room(int(CALLS_MAX * WAITING_CALLS_SHARE)))
     _waiting: dict[str, set[asyncio.Event]] = field(default_factory=dict)
 
     @contextmanager
     def of(self, keys: Iterable[str]) -> Iterator[asyncio.Event]:
-        """An event that is set whenever one of these arrives."""
+        """An event that is set whenever one of these arrives. Raises TooMuch when too many wait."""
         event, named = asyncio.Event(), set(keys)
+        with self.room.take(
+            1, "too-many-waiting", f"{self.room.most} calls wait for what their tokens name: ask again"
+        ):
+            with self._noted(event, named):
+                yield event
+
+    @contextmanager
+    def _noted(self, event: asyncio.Event, named: Collection[str]) -> Iterator[None]:
         for key in named:
             self._waiting.setdefault(key, set()).add(event)
         try:
-            yield event
+            yield
         finally:
             for key in named:
                 self._waiting[key].discard(event)

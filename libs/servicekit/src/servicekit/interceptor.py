@@ -29,6 +29,7 @@ from servicekit.auth import TokenVerifier
 from servicekit.call import Call, enter_call
 from servicekit.errors import (
     DeadlineExceeded,
+    FailedPrecondition,
     Internal,
     InvalidArgument,
     PermissionDenied,
@@ -94,6 +95,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         default_deadline_seconds: float,
         longest_deadline_seconds: float,
         longest_stream_seconds: float,
+        answer_bytes_max: int,
         load: Load,
         age_seconds: Callable[[], float] | None = None,
         translate: Translate = _untranslated,
@@ -104,6 +106,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
         self._default_deadline = default_deadline_seconds
         self._longest_deadline = longest_deadline_seconds
         self._longest_stream = longest_stream_seconds
+        self._answer_bytes_max = answer_bytes_max
         self._age = age_seconds
         self._load = load
         self._translate = translate
@@ -129,15 +132,26 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc, type-arg
                     if handler.response_streaming:
                         async with aclosing(handler.unary_stream(request, context)) as parts:
                             async for part in parts:
-                                await _write(context, share, handler.response_serializer(part))
+                                await self._write(context, share, handler.response_serializer(part))
                         return
                     answer = handler.response_serializer(await handler.unary_unary(request, context))
                 # A status after the deadline would only wait behind the answer.
                 timer.reschedule(None)
-                await _write(context, share, answer)
+                await self._write(context, share, answer)
 
         # No (de)serialisers: `serve` parses, and sees when an answer cannot be written.
         return grpc.stream_stream_rpc_method_handler(serve)
+
+    async def _write(self, context: _Context, share: Share, answer: bytes) -> None:
+        if len(answer) > self._answer_bytes_max:
+            # gRPC would refuse it as well, after the client waited, and in words that do not help.
+            message = f"the answer has {len(answer)} bytes, over {self._answer_bytes_max}: ask for less at once"
+            raise FailedPrecondition("answer-too-large", message)
+        with share.holding(len(answer)):
+            try:
+                await context.write(answer)
+            except grpc.aio.BaseError:
+                raise asyncio.CancelledError from None  # the client hung up
 
     def _for_strangers(self, handler: Any) -> Any:
         """Health and reflection: without a token and without the deadlines of others, so with bounds of their own."""
@@ -257,14 +271,6 @@ async def _received(context: _Context) -> Any:
     if request is EOF:
         raise InvalidArgument([("request", "is missing: the call ended before its message came")])
     return request
-
-
-async def _write(context: _Context, share: Share, answer: bytes) -> None:
-    with share.holding(len(answer)):
-        try:
-            await context.write(answer)
-        except grpc.aio.BaseError:
-            raise asyncio.CancelledError from None  # the client hung up
 
 
 def _parsed(handler: Any, request: bytes) -> Any:

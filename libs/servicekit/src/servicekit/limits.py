@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""One request or answer; set by CREDENCE_MAX_MESSAGE_BYTES. Beyond: `RESOURCE_EXHAUSTED` before it is read: send
-fewer rows at once."""
+"""One request or answer; set by CREDENCE_MAX_MESSAGE_BYTES. Beyond: a request is refused before it is read,
+`RESOURCE_EXHAUSTED`: send fewer rows at once; for an answer there is `FAILED_PRECONDITION` (`answer-too-large`): ask
+for less, or for smaller pages."""
 
 METADATA_BYTES_MAX: Final = 16 * 1024
 """All metadata of one call. Beyond: `RESOURCE_EXHAUSTED`: send the token and the request id, and little else."""
@@ -31,6 +32,10 @@ itself, `RESOURCE_EXHAUSTED` without details."""
 PENDING_CALLS_MAX: Final = 1_000
 """Calls that wait for the process to look at them. Beyond: gRPC refuses them, `RESOURCE_EXHAUSTED` without details:
 send fewer at once."""
+
+WAITING_CALLS_SHARE: Final = 0.75
+"""Part of the calls served at once that may wait for what a token names, so that commands always find room, also while
+nothing arrives. Beyond: `RESOURCE_EXHAUSTED` (`too-many-waiting`) with the time to wait: ask again then."""
 
 BYTES_AT_ONCE_MAX: Final = 128 * 1024 * 1024
 """All requests being served and all answers on their way, together. Beyond: `RESOURCE_EXHAUSTED` (`too-many-bytes`)

@@ -255,6 +255,7 @@ class Process(Generic[S]):
             default_deadline_seconds=settings.default_deadline_seconds,
             longest_deadline_seconds=settings.longest_deadline_seconds,
             longest_stream_seconds=settings.longest_stream_seconds,
+            answer_bytes_max=settings.max_message_bytes,
             age_seconds=service.age_seconds,
             translate=service.translate,
             load=Load(settings.max_concurrent_rpcs),

@@ -41,6 +41,8 @@ from servicekit.errors import RpcFailure, Unavailable
 from servicekit.health import Health
 from servicekit.held import sweeping
 from servicekit.kernel import Kernel
+from servicekit.limits import WAITING_CALLS_SHARE
+from servicekit.load import Room
 from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind, topic_behind
 from servicekit.operations.operations import OperationApi
 from servicekit.operations.privacy import PrivacyApi
@@ -162,7 +164,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         await asyncio.sleep(LOST_RACE_PAUSE_SECONDS * attempt)
 
     executor = Executor(stores.appends, settings.digest_key.get_secret_value(), pause=pause, stored=stored)
-    arrivals = Arrivals()
+    arrivals = Arrivals(Room(max(1, int(settings.max_concurrent_rpcs * WAITING_CALLS_SHARE))))
     keyring = Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic)
     marks = Marker(parts.evaluations, stores.views, stores.targets, marked)
     marker = TellingMarks(ErasingMarks(marks, keyring, now), arrivals)

@@ -27,7 +27,7 @@ from credence.common.v1 import outcome_pb2 as credence_dot_common_dot_v1_dot_out
 from credence.common.v1 import programme_pb2 as credence_dot_common_dot_v1_dot_programme__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%credence/enrolment/v1/catalogue.proto\x12\x15\x63redence.enrolment.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\"credence/common/v1/programme.proto\"[\n\x15LoadProgrammesRequest\x12\x31\n\nprogrammes\x18\x01 \x03(\x0b\x32\x1d.credence.common.v1.Programme\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"<\n\x15ListProgrammesRequest\x12\x14\n\x0cprogramme_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\"K\n\x16ListProgrammesResponse\x12\x31\n\nprogrammes\x18\x01 \x03(\x0b\x32\x1d.credence.common.v1.Programme2\x82\x02\n\x10\x43\x61talogueService\x12k\n\x0eLoadProgrammes\x12,.credence.enrolment.v1.LoadProgrammesRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\t\x08\x12\x80\x01\n\x0eListProgrammes\x12,.credence.enrolment.v1.ListProgrammesRequest\x1a-.credence.enrolment.v1.ListProgrammesResponse\"\x11\x8a\xb5\x18\r\n\x0b\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%credence/enrolment/v1/catalogue.proto\x12\x15\x63redence.enrolment.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a credence/common/v1/outcome.proto\x1a\"credence/common/v1/programme.proto\"[\n\x15LoadProgrammesRequest\x12\x31\n\nprogrammes\x18\x01 \x03(\x0b\x32\x1d.credence.common.v1.Programme\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"c\n\x15ListProgrammesRequest\x12\x14\n\x0cprogramme_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"d\n\x16ListProgrammesResponse\x12\x31\n\nprogrammes\x18\x01 \x03(\x0b\x32\x1d.credence.common.v1.Programme\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x82\x02\n\x10\x43\x61talogueService\x12k\n\x0eLoadProgrammes\x12,.credence.enrolment.v1.LoadProgrammesRequest\x1a!.credence.common.v1.BatchResponse\"\x08\x8a\xb5\x18\x04\n\x02\t\x08\x12\x80\x01\n\x0eListProgrammes\x12,.credence.enrolment.v1.ListProgrammesRequest\x1a-.credence.enrolment.v1.ListProgrammesResponse\"\x11\x8a\xb5\x18\r\n\x0b\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOADPROGRAMMESREQUEST']._serialized_start=167
   _globals['_LOADPROGRAMMESREQUEST']._serialized_end=258
   _globals['_LISTPROGRAMMESREQUEST']._serialized_start=260
-  _globals['_LISTPROGRAMMESREQUEST']._serialized_end=320
-  _globals['_LISTPROGRAMMESRESPONSE']._serialized_start=322
-  _globals['_LISTPROGRAMMESRESPONSE']._serialized_end=397
-  _globals['_CATALOGUESERVICE']._serialized_start=400
-  _globals['_CATALOGUESERVICE']._serialized_end=658
+  _globals['_LISTPROGRAMMESREQUEST']._serialized_end=359
+  _globals['_LISTPROGRAMMESRESPONSE']._serialized_start=361
+  _globals['_LISTPROGRAMMESRESPONSE']._serialized_end=461
+  _globals['_CATALOGUESERVICE']._serialized_start=464
+  _globals['_CATALOGUESERVICE']._serialized_end=722
 # @@protoc_insertion_point(module_scope)

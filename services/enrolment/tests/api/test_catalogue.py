@@ -1,6 +1,9 @@
 """Programme versions: loaded whole or not at all, each with every fault, in whatever order the files come."""
 
+import pytest
+
 from catalogue.model import AwardReference, Mentoring, Programme
+from catalogue.proto import programme_to_proto
 from credence.common.v1 import programme_pb2
 from credence.enrolment.v1 import catalogue_pb2
 
@@ -23,9 +26,33 @@ MENTORED = COURSE.model_copy(
 
 async def loaded(desk: Desk, programme_id: str = "") -> list[programme_pb2.Programme]:
     await desk.settle()
-    request = catalogue_pb2.ListProgrammesRequest(programme_id=programme_id)
-    answer = await desk.call(desk.catalogue.ListProgrammes, request, "learner")
-    return list(answer.programmes)
+    return [programme for page in await pages(desk, programme_id) for programme in page]
+
+
+async def pages(desk: Desk, programme_id: str = "", size: int = 0) -> list[list[programme_pb2.Programme]]:
+    found: list[list[programme_pb2.Programme]] = []
+    token = ""
+    while not found or token:
+        request = catalogue_pb2.ListProgrammesRequest(programme_id=programme_id, page_size=size, page_token=token)
+        answer = await desk.call(desk.catalogue.ListProgrammes, request, "learner")
+        found.append(list(answer.programmes))
+        token = answer.next_page_token
+    return found
+
+
+async def test_programmes_come_in_pages_of_so_many_and_of_so_many_bytes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [COURSE.model_copy(update={"version": n}) for n in range(1, 6)]
+    await desk.load(*versions)
+    await desk.settle()
+    assert [len(page) for page in await pages(desk, size=2)] == [2, 2, 1]
+    assert [len(page) for page in await pages(desk, "course", size=5)] == [5, 0]
+    size = programme_to_proto(COURSE).ByteSize()
+    monkeypatch.setattr("enrolment.api.catalogue.PROGRAMMES_PAGE_BYTES_MAX", 2 * size)
+    assert [len(page) for page in await pages(desk)] == [2, 2, 1]
+    monkeypatch.setattr("enrolment.api.catalogue.PROGRAMMES_PAGE_BYTES_MAX", 1)
+    assert [[p.version for p in page] for page in await pages(desk)] == [[n] for n in range(1, 6)]
 
 
 async def test_a_version_is_loaded_and_listed_whole(desk: Desk) -> None:

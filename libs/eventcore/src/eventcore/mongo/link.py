@@ -123,6 +123,10 @@ class Link:
         async with self.reached():
             return await cursor.limit(limit).to_list(None)
 
+    async def count(self, collection: str, where: Mapping[str, Any]) -> int:
+        async with self.reached():
+            return await self._database[collection].count_documents(where)
+
     async def find_any(
         self, collection: str, field: str, values: Iterable[str], *, sort: Sequence[tuple[str, int]] = ()
     ) -> list[Mapping[str, Any]]:

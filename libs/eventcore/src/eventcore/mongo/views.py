@@ -58,6 +58,9 @@ class MongoViews:
         found = {d["_id"]: d for q in queries for d in await self._link.find(_view(view), q, sort=order, limit=limit)}
         return [(stream, _versioned(found[stream])) for stream in sorted(found)[:limit]]
 
+    async def count(self, view: str, where: Mapping[str, Any]) -> int:
+        return await self._link.count(_view(view), {f"body.{path}": wanted for path, wanted in where.items()})
+
     async def bind_epoch(self, source: str, epoch: str) -> str:
         return str((await self._link.keep_first("epochs", {"_id": source, "epoch": epoch}))["epoch"])
 

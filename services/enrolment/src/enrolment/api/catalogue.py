@@ -12,11 +12,13 @@ from catalogue.proto import programme_from_proto, programme_to_proto
 from credence.common.v1 import outcome_pb2, programme_pb2
 from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
 from enrolment.application.programmes import load_programmes
+from enrolment.domain.limits import PROGRAMMES_PAGE_BYTES_MAX, PROGRAMMES_PER_PAGE_MAX
 from enrolment.views.programmes import PROGRAMMES, list_programmes
 from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.kernel import Kernel, malformed
+from servicekit.pages import page
 from servicekit.violations import Violations
 
 
@@ -40,9 +42,24 @@ class CatalogueApi(catalogue_pb2_grpc.CatalogueServiceServicer):
         found = Violations()
         found.id("programme_id", request.programme_id, optional=True)
         found.raise_if_any()
+        wanted = page(
+            min(request.page_size or PROGRAMMES_PER_PAGE_MAX, PROGRAMMES_PER_PAGE_MAX),
+            request.page_token,
+            query=f"programmes/{request.programme_id}",
+        )
         await self._kernel.caught_up(request.token, views=[PROGRAMMES])
-        loaded = await list_programmes(self._kernel.reader, request.programme_id)
-        return catalogue_pb2.ListProgrammesResponse(programmes=[programme_to_proto(each) for each in loaded])
+        loaded = await list_programmes(self._kernel, request.programme_id, wanted.after or "", wanted.size)
+        answer, size, last = catalogue_pb2.ListProgrammesResponse(), 0, ""
+        for stream, programme in loaded:
+            message = programme_to_proto(programme)
+            size += message.ByteSize()
+            if last and size > PROGRAMMES_PAGE_BYTES_MAX:
+                break
+            answer.programmes.append(message)
+            last = stream
+        if last and (len(loaded) == wanted.size or len(answer.programmes) < len(loaded)):
+            answer.next_page_token = wanted.token(last)
+        return answer
 
 
 def _programme(row: programme_pb2.Programme) -> Programme | Refusal:

@@ -6,17 +6,19 @@ from typing import Any
 
 import grpc
 
+from catalogue.ids import join_id
 from credence.common.v1 import outcome_pb2
 from credence.enrolment.v1 import enrolments_pb2, enrolments_pb2_grpc
 from enrolment.api import checks
 from enrolment.application.enrolments import RequestWish, WithdrawWish, request_enrolments, withdraw_enrolments
 from enrolment.application.publishing import day_to_proto
-from enrolment.domain.enrolment import Status
+from enrolment.domain.enrolment import Status, enrolment_stream
 from enrolment.domain.limits import REFERENCE_CHARS_MAX, REFERENCES_MAX
 from enrolment.views.enrolments import ENROLMENTS
-from enrolment.views.queries import EnrolmentEntry, find_enrolment, list_enrolments
+from enrolment.views.queries import PLACES, EnrolmentEntry, find_enrolment, list_enrolments
 from eventcore.decider import Refusal
 from eventcore.personal import Erased
+from servicekit.arrivals import result_key
 from servicekit.batches import rows
 from servicekit.call import current_scope
 from servicekit.errors import NotFound
@@ -67,7 +69,10 @@ class EnrolmentApi(enrolments_pb2_grpc.EnrolmentServiceServicer):
         if request.token and not _decided(entry):
             # Whoever brings a token wants to know what became of the request: the pool's answer is waited for while
             # there is time; when there is none yet, the status says so.
-            await in_time(decided)
+            own = enrolment_stream(request.cohort_id, request.person_id)
+            place = result_key(PLACES, join_id(request.cohort_id, request.person_id))
+            with self._kernel.arrivals.of([own, place]) as arrived:
+                await in_time(decided, arrived)
         return _enrolment(entry)
 
     async def ListEnrolments(

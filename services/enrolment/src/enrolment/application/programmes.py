@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from catalogue import Fault, cross_faults, faults
 from catalogue.model import Programme
 from enrolment.domain.programme import PROGRAMME, LoadProgramme, ProgrammeVersion, programme_stream
-from enrolment.views.programmes import list_programmes
+from enrolment.views.programmes import all_programmes
 from eventcore.decider import Refusal, invalid
 from eventcore.execute import Request
 from eventcore.outcome import Outcome
@@ -21,7 +21,7 @@ async def load_programmes(
     if not scope.unrestricted:
         wishes = [NOT_FOUND] * len(wishes)
     wanted = {i: wish for i, wish in enumerate(wishes) if isinstance(wish, Programme)}
-    refused = check(wanted, await list_programmes(kernel.reader))
+    refused = check(wanted, await all_programmes(kernel.reader))
 
     def request(i: int, wish: Programme | Refusal) -> Request[LoadProgramme] | Refusal:
         if isinstance(wish, Refusal):

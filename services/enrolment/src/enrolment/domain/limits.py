@@ -23,6 +23,14 @@ PERSON_EVENTS_MAX: Final = 500
 VERSION_MAX: Final = 100_000
 """A programme's version number. Beyond: the row is refused naming `programme_version`."""
 
+PROGRAMMES_PER_PAGE_MAX: Final = 100
+"""Programme versions in one page; fewer where they come to more than PROGRAMMES_PAGE_BYTES_MAX. Beyond: the page has a
+token for the next."""
+
+PROGRAMMES_PAGE_BYTES_MAX: Final = 1024 * 1024
+"""Programme versions in one page, in bytes, unless a single one is larger. Beyond: the page has a token for the
+next."""
+
 SESSIONS_MAX: Final = 500
 """Sessions of one cohort, cancelled ones included. Beyond: the row is refused (`too-many-sessions`): open another
 cohort."""

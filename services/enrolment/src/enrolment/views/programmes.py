@@ -9,6 +9,7 @@ from enrolment.domain.programme import CATEGORY, PROGRAMME, ProgrammeVersion
 from eventcore.evaluate import Reader
 from eventcore.event import Recorded
 from eventcore.fold import View
+from servicekit.kernel import Kernel
 
 
 def fold(document: ProgrammeVersion | None, event: Recorded[Any]) -> ProgrammeVersion:
@@ -20,8 +21,16 @@ PROGRAMMES = View(
 )
 
 
-async def list_programmes(reader: Reader, programme_id: str = "") -> list[Programme]:
-    """Every version, of one programme or of all, by id and version. The catalogue is for everybody: no scope."""
-    found = await reader.find(PROGRAMMES, {"programme.id": programme_id} if programme_id else {})
-    loaded = [fact.document.programme for fact in found.values() if fact.document and fact.document.programme]
-    return sorted(loaded, key=lambda programme: (programme.id, programme.version))
+async def all_programmes(reader: Reader) -> list[Programme]:
+    """Every version of every programme: what the references of a new one may name."""
+    found = await reader.find(PROGRAMMES, {})
+    return [fact.document.programme for fact in found.values() if fact.document and fact.document.programme]
+
+
+async def list_programmes(kernel: Kernel, programme_id: str, after: str, limit: int) -> list[tuple[str, Programme]]:
+    """Up to `limit` versions, of one programme or of all (empty), beyond the stream `after`, each with its stream and
+    in their order. The catalogue is for everybody: no scope."""
+    where = {"programme.id": programme_id} if programme_id else {}
+    found = await kernel.views.find(PROGRAMMES.name, where, after=after, limit=limit)
+    read = ((stream, PROGRAMMES.read(stored)) for stream, stored in found)
+    return [(stream, document.programme) for stream, document in read if document and document.programme]

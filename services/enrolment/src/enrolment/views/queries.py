@@ -48,8 +48,7 @@ async def find_cohort(reader: Reader, scope: Scope, cohort_id: str) -> CohortEnt
     if cohort is None or not await _sees_cohort(reader, scope, cohort):
         return None
     if cohort.capacity is None:
-        placed = await reader.find(ENROLMENTS, {"cohort_id": cohort_id, "status": "placed"})
-        return CohortEntry(cohort, len(placed), 0)
+        return CohortEntry(cohort, await reader.count(ENROLMENTS, {"cohort_id": cohort_id, "status": "placed"}), 0)
     pool = (await reader.get(POOLS, [pool_stream(cohort_id)]))[pool_stream(cohort_id)].document
     return CohortEntry(cohort, len(pool.placed) if pool else 0, len(pool.waiting) if pool else 0)
 
