@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore.deliver import Publisher, Undelivered
+from eventcore.event import Recorded, StoredEvent
 from eventcore.memory import MemoryAppends, MemoryViews
-from eventcore.record import MARKER_TYPE, Record
+from eventcore.record import MARKER_TYPE, PublicEvent, Record
 from eventcore.store import Mark
 
 from .sample import JAR, JarDocument, drop, executor, jar_of, own_fold, public, seal
@@ -194,6 +197,69 @@ async def test_a_view_younger_than_its_stream_is_folded_from_the_start() -> None
     await own_fold(store, young).step()
 
     assert jar_of(young, JAR_1) == (3, JarDocument(shelf="a", coins=3))
+
+
+def refusing(stream: str) -> Callable[[Recorded[Any]], PublicEvent | None]:
+    def refuse(event: Recorded[Any]) -> PublicEvent | None:
+        if event.stream == stream and event.version > 1:
+            raise ValueError("Sample Learner 01")
+        return public(event)
+
+    return refuse
+
+
+async def test_a_stream_that_cannot_be_published_stands_aside_and_is_told_without_its_content() -> None:
+    store, bus = await stored((JAR_1, 1), (JAR_1, 2), (JAR_2, 2)), SampleBus()
+    work = Publisher(store, {"jar": JAR}, refusing(JAR_1), bus, topic="jars.v1", source="sample")
+
+    with pytest.raises(Undelivered, match=f"1 streams cannot be published, such as {JAR_1}: ValueError at") as raised:
+        await work.step()
+
+    assert "Learner" not in str(raised.value)
+    assert sorted(bus.topic) == [f"{JAR_1}@1", f"{JAR_2}@1", f"{JAR_2}@2"], "what comes before it goes out"
+    assert store.marked["unpublished"] == {(JAR_1, 2)}
+    assert work.problem == str(raised.value), "still so while others go on"
+    with pytest.raises(Undelivered):
+        await work.step()
+    assert len(bus.topic) == 3, "nothing of it goes out again and again"
+
+
+async def test_a_stream_that_could_be_published_in_the_end_is_no_problem_any_more() -> None:
+    store, bus = await stored((JAR_1, 2)), SampleBus(refuses=[f"{JAR_1}@1"])
+    work = publisher(store, bus)
+    with pytest.raises(Undelivered, match="1 streams wait: the broker did not acknowledge"):
+        await work.step()
+
+    assert await work.step() == 1
+
+    assert work.problem is None
+    assert bus.topic == [f"{JAR_1}@1", f"{JAR_1}@2"]
+
+
+async def test_what_cannot_be_published_for_long_does_not_fill_every_page() -> None:
+    store = await stored(*[(JAR_1, 1)] * 6, (JAR_2, 1), (JAR_3, 1))
+    bus = SampleBus()
+    work = Publisher(store, {"jar": JAR}, refusing(JAR_1), bus, topic="jars.v1", source="sample", limit=2)
+
+    for _ in range(6):
+        with suppress(Undelivered):
+            await work.step()
+
+    assert {f"{JAR_2}@1", f"{JAR_3}@1"} <= set(bus.topic)
+
+
+async def test_an_own_event_that_cannot_be_read_is_not_published_and_says_so() -> None:
+    store, bus = await stored((JAR_1, 1), (JAR_2, 1)), SampleBus()
+    store.streams[JAR_1][1] = replace(
+        store.streams[JAR_1][1], events=(StoredEvent("jar.dropped.v1", {"coins": "Sample Learner 01"}),)
+    )
+
+    with pytest.raises(
+        Undelivered, match=r"jar\.dropped\.v1 cannot be read: ValidationError at .*, coins: int_parsing"
+    ):
+        await publisher(store, bus).step()
+
+    assert bus.topic == [f"{JAR_2}@1"]
 
 
 @given(

@@ -18,7 +18,7 @@ from eventcore.memory import MemoryAppends, MemoryTargets
 from eventcore.store import StoreUnavailable
 from eventcore.testing import NOON
 
-from .sample import JAR, JARS, SHELF, FatedAppends, Stores, drop, executor, jar_of, own_fold
+from .sample import JAR, JARS, SHELF, FatedAppends, Jar, JarCommand, Stores, drop, executor, jar_of, own_fold
 
 JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
 
@@ -260,6 +260,34 @@ async def test_a_target_whose_evaluation_raises_stays_dirty_and_stops_no_other()
     assert list(look.failed) == ["b"]
     assert work.failing == {"b": "KeyError"}
     assert [shelf(stores, name).dirty for name in "abc"] == [False, True, False]
+
+
+async def test_an_order_that_raises_when_it_is_decided_fails_its_own_target_only() -> None:
+    def picky(command: JarCommand, state: Jar, now: datetime) -> Any:
+        if state.coins == 4:
+            raise ValueError("Sample Learner 01")
+        return JAR.decide(command, state, now)
+
+    broken = replace(JAR, decide=picky)
+
+    def ordering(target: str, facts: Facts, now: datetime) -> Verdict:
+        verdict = SHELF.evaluate(target, facts, now)
+        return replace(verdict, orders=tuple(replace(order, decider=broken) for order in verdict.orders))
+
+    stores = Stores()
+    await dropping(stores, "jar-1--a", "k1", 3)
+    await dropping(stores, "jar-1--b", "k2", 4)
+    await dropping(stores, "jar-1--c", "k3", 3)
+    evaluation = replace(SHELF, evaluate=ordering)
+    run = executor(stores.appends)
+    work = Evaluator(evaluation, stores.views, stores.targets, run, lambda: NOON, actor="service")
+
+    look = await work.look()
+
+    assert (look.evaluated, look.unsettled, list(look.failed)) == (3, 0, ["b"])
+    assert work.failing == {"b": "ValueError"}
+    assert [shelf(stores, name).dirty for name in "abc"] == [False, True, False]
+    assert [len(stores.appends.streams[f"jar-1--{name}"]) for name in "abc"] == [2, 1, 2]
 
 
 async def test_targets_that_fail_do_not_hide_the_others_however_many_there_are() -> None:

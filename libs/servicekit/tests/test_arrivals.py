@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from eventcore.event import Recorded
 from eventcore.execute import Executor
 from eventcore.fold import Folder, View
+from eventcore.held import Holding
 from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import Keyring
 from eventcore.store import Finding
@@ -58,19 +59,21 @@ class Counting(MemoryViews):
         return await super().load(view, streams)
 
 
-def _kernel(views: MemoryViews, arrivals: Arrivals, *, deadline_seconds: float) -> Kernel:
+def kernel_of(
+    views: MemoryViews, arrivals: Arrivals, *, deadline_seconds: float, holdings: Sequence[Holding] = ()
+) -> Kernel:
     principal = Principal("tester", frozenset({"importer"}), None, frozenset(), frozenset())
     scope = Scope.of(principal, ["importer"])
     enter_call(Call("test", principal, scope, "test", time.monotonic() + deadline_seconds))
     keyring = Keyring(MemoryKeys(), bytes(32), time.monotonic)
     executor = Executor(MemoryAppends(), b"digest key of a test")
     recording = Recording(MemoryOperations(), lambda: NOON)
-    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, TOKENS, recording, arrivals)
+    return Kernel(executor, views, MemoryTargets(), keyring, lambda: NOON, TOKENS, recording, arrivals, holdings)
 
 
 async def test_a_waiting_query_is_answered_as_soon_as_its_stream_is_folded_here() -> None:
     views, arrivals = Counting(), Arrivals()
-    kernel = _kernel(views, arrivals, deadline_seconds=30)
+    kernel = kernel_of(views, arrivals, deadline_seconds=30)
     waiting = asyncio.create_task(kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN]))
     await asyncio.wait_for(views.looked.wait(), 5)
     folder = Folder([SEEN], views, TellingMarks(NoMarks(), arrivals))
@@ -82,7 +85,7 @@ async def test_a_waiting_query_is_answered_as_soon_as_its_stream_is_folded_here(
 
 async def test_what_another_process_folds_is_found_without_being_told() -> None:
     views = Counting()
-    kernel = _kernel(views, Arrivals(), deadline_seconds=30)
+    kernel = kernel_of(views, Arrivals(), deadline_seconds=30)
     waiting = asyncio.create_task(kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN]))
     await asyncio.wait_for(views.looked.wait(), 5)
     await Folder([SEEN], views, NoMarks()).fold({"sample-1": [Recorded("sample-1", 1, "event", NOON)]})
@@ -92,7 +95,7 @@ async def test_what_another_process_folds_is_found_without_being_told() -> None:
 
 async def test_a_query_that_waits_in_vain_is_told_so_and_leaves_nothing_behind() -> None:
     arrivals = Arrivals()
-    kernel = _kernel(Counting(), arrivals, deadline_seconds=0.4)
+    kernel = kernel_of(Counting(), arrivals, deadline_seconds=0.4)
     with pytest.raises(Unavailable):
         await kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN])
     assert arrivals == Arrivals()
@@ -128,7 +131,7 @@ async def test_a_finished_result_is_told_and_one_whose_guard_missed_is_not() -> 
 @pytest.mark.parametrize("token", ["made-up", "\ud800", "ü", "\n", Tokens(b"another key").encode({"sample-1": 1})])
 async def test_a_token_that_is_not_ours_is_an_invalid_argument_before_anything_is_read(token: str) -> None:
     views = Counting()
-    kernel = _kernel(views, Arrivals(), deadline_seconds=30)
+    kernel = kernel_of(views, Arrivals(), deadline_seconds=30)
     with pytest.raises(InvalidArgument):
         await kernel.caught_up(token, views=[SEEN])
     assert views.loads == 0

@@ -20,8 +20,8 @@ from eventcore.decider import Command, Decider
 from eventcore.execute import Executor, Request
 from eventcore.fold import View
 from eventcore.limits import EVALUATED_AT_ONCE_MAX, FAILING_MAX, FOUND_AT_ONCE_MAX
-from eventcore.outcome import SETTLED
-from eventcore.store import ABSENT, Finding, TargetStore, ViewStore
+from eventcore.outcome import SETTLED, Status
+from eventcore.store import ABSENT, Finding, StoreUnavailable, TargetStore, ViewStore
 from eventcore.trace import Span, no_span
 
 D = TypeVar("D", bound=BaseModel)
@@ -163,6 +163,15 @@ class _Failure:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A verdict, its result written down, and an id for each of its orders."""
+
+    verdict: Verdict
+    result: Mapping[str, Any]
+    ids: tuple[str, ...]
+
+
 class Evaluator:
     """Evaluates what is dirty or due. Two at once are harmless."""
 
@@ -191,8 +200,9 @@ class Evaluator:
     async def look(self) -> Pass:
         """One look at up to `limit` targets. Raises StoreUnavailable; whatever was not finished stays dirty.
 
-        A target whose evaluation raises stays dirty, is told in `Pass.failed`, and stands aside for a while, so that it
-        holds up no other. When reading the facts raises, that is nobody's target in particular: it is raised.
+        A target whose evaluation raises, or whose orders do when they are decided, stays dirty, is told in
+        `Pass.failed`, and stands aside for a while, so that it holds up no other. When reading the facts raises, that
+        is nobody's target in particular: it is raised.
         """
         name = self._evaluation.name
         # The revision is read before the facts: a fact that changes after this line raises the revision, and the
@@ -205,17 +215,19 @@ class Evaluator:
             return Pass()
         facts = await self._evaluation.facts(self._reader, list(due))
         now = self._clock()  # one and the same for the verdict and for its commands
-        verdicts, failed = self._verdicts(due, facts, now)
-        unsettled = await self._command(verdicts, facts, now)
+        before = {target: self._failing.pop(target, None) for target in due}
+        judged, failed = self._judge(due, facts, now)
+        try:
+            unsettled = await self._command(judged, facts, now, failed)
+        finally:
+            self._stand_aside(due, before, failed, now)
         findings = [
-            Finding(
-                t, due[t], v.result.model_dump(mode="json"), {s: f.version for s, f in facts[t].items()}, v.evaluate_at
-            )
-            for t, v in verdicts.items()
+            Finding(t, due[t], j.result, {s: f.version for s, f in facts[t].items()}, j.verdict.evaluate_at)
+            for t, j in judged.items()
             if t not in unsettled
         ]
         written = await self._targets.finish(name, findings) if findings else []
-        return Pass(len(verdicts), len(unsettled), written.count(False), failed)
+        return Pass(len(judged), len(unsettled - failed.keys()), written.count(False), failed)
 
     @property
     def failing(self) -> dict[str, str]:
@@ -229,36 +241,48 @@ class Evaluator:
         aside = {t for t, f in self._failing.items() if f.until > now and f.revision == found.get(t)}
         return dict(islice(((t, revision) for t, revision in found.items() if t not in aside), self._limit))
 
-    def _verdicts(
+    def _judge(
         self, due: Mapping[str, int], facts: Mapping[str, Facts], now: datetime
-    ) -> tuple[dict[str, Verdict], dict[str, Exception]]:
-        """The verdicts, and what was raised for the targets that have none."""
-        verdicts: dict[str, Verdict] = {}
+    ) -> tuple[dict[str, _Judged], dict[str, Exception]]:
+        """The verdicts, written down; and what was raised for the targets that have none."""
+        judged: dict[str, _Judged] = {}
         failed: dict[str, Exception] = {}
-        for target, revision in due.items():
-            before = self._failing.pop(target, None)
+        for target in due:
             try:
-                verdicts[target] = self._evaluation.evaluate(target, facts[target], now)
+                verdict = self._evaluation.evaluate(target, facts[target], now)
+                ids = tuple(self._id(target, order) for order in verdict.orders)
+                judged[target] = _Judged(verdict, verdict.result.model_dump(mode="json"), ids)
             except Exception as error:  # noqa: BLE001 - told in the Pass; one target must not stop every other
                 failed[target] = error
-                times = before.times + 1 if before else 1
-                until = now + ASIDE[min(times, len(ASIDE)) - 1]
-                if len(self._failing) >= FAILING_MAX:
-                    del self._failing[next(iter(self._failing))]
-                self._failing[target] = _Failure(revision, times, until, type(error).__name__)
-        return verdicts, failed
+        return judged, failed
 
-    async def _command(self, verdicts: Mapping[str, Verdict], facts: Mapping[str, Facts], now: datetime) -> set[str]:
-        """Executes the orders; gives the targets of which one ended unknown or aborted."""
-        orders = [(t, o) for t, v in verdicts.items() for o in v.orders]
-        traces = await self._causes({t for t, _ in orders}, facts)
+    def _stand_aside(
+        self,
+        due: Mapping[str, int],
+        before: Mapping[str, _Failure | None],
+        failed: Mapping[str, Exception],
+        now: datetime,
+    ) -> None:
+        for target, error in failed.items():
+            last = before[target]
+            times = last.times + 1 if last else 1
+            until = now + ASIDE[min(times, len(ASIDE)) - 1]
+            if len(self._failing) >= FAILING_MAX:
+                del self._failing[next(iter(self._failing))]
+            self._failing[target] = _Failure(due[target], times, until, type(error).__name__)
+
+    async def _command(
+        self, judged: Mapping[str, _Judged], facts: Mapping[str, Facts], now: datetime, failed: dict[str, Exception]
+    ) -> set[str]:
+        """Executes the orders; gives the targets of which one ended unknown or aborted, or raised, which is noted."""
+        orders = [(t, o, id_) for t, j in judged.items() for o, id_ in zip(j.verdict.orders, j.ids, strict=True)]
+        traces = await self._causes({t for t, _, _ in orders}, facts)
         unsettled: set[str] = set()
-        for decider in {id(o.decider): o.decider for _, o in orders}.values():
-            mine = [(t, o) for t, o in orders if o.decider is decider]
+        for decider in {id(o.decider): o.decider for _, o, _ in orders}.values():
             requests = [
                 Request(
                     o.stream,
-                    self._id(t, o),
+                    id_,
                     o.command,
                     self._actor,
                     now,
@@ -266,11 +290,26 @@ class Evaluator:
                     causation=t,
                     traceparent=traces[t],
                 )
-                for t, o in mine
+                for t, o, id_ in orders
+                if o.decider is decider
             ]
-            outcomes = await self._executor.execute(decider, requests)
-            unsettled |= {t for (t, _), out in zip(mine, outcomes, strict=True) if out.status not in SETTLED}
+            outcomes = await self._execute(decider, requests, failed)
+            unsettled |= {r.causation for r, out in zip(requests, outcomes, strict=True) if out not in SETTLED}
         return unsettled
+
+    async def _execute(
+        self, decider: Decider[Any, Any, Any], requests: Sequence[Request[Any]], failed: dict[str, Exception]
+    ) -> list[Status]:
+        """How each request ended. A decider that raises on one of them raises on the batch: then each goes alone."""
+        try:
+            return [outcome.status for outcome in await self._executor.execute(decider, requests)]
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - told in the Pass; one target must not stop every other
+            if len(requests) == 1:
+                failed[requests[0].causation] = error
+                return [Status.UNKNOWN]
+        return [status for request in requests for status in await self._execute(decider, [request], failed)]
 
     async def _causes(self, targets: Collection[str], facts: Mapping[str, Facts]) -> dict[str, str]:
         """For each target the trace to go on with: that of a fact which moved since the target's last result."""

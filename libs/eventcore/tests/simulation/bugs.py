@@ -517,7 +517,7 @@ BUGS: dict[str, Bug] = {
         "a command that ended unknown or aborted settles its target",
         evaluate,
         "Evaluator._command",
-        "if out.status not in SETTLED",
+        "if out not in SETTLED",
         "if False",
         faults=("mongo",),
         rates={"io_p": 0.9, "until": 2500},
@@ -527,8 +527,8 @@ BUGS: dict[str, Bug] = {
         "an evaluation and its commands read the clock twice",
         evaluate,
         "Evaluator._command",
-        "orders = [(t, o) for",
-        "now = self._clock(); orders = [(t, o) for",
+        "orders = [(t, o, id_) for",
+        "now = self._clock(); orders = [(t, o, id_) for",
         faults=("skew", "pause"),
         rates={"pause_p": 0.01, "until": 2500},
         start=108,
@@ -541,7 +541,9 @@ BUGS: dict[str, Bug] = {
         "",
         start=4,
     ),
-    "lost_deadline": _bug("evaluate_at is not stored", evaluate, "Evaluator.look", "v.evaluate_at", "None", start=43),
+    "lost_deadline": _bug(
+        "evaluate_at is not stored", evaluate, "Evaluator.look", "j.verdict.evaluate_at", "None", start=43
+    ),
     "no_expected": _bug(
         "commands carry no `expected`",
         evaluate,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .bugs import BUGS, COVERED, PAIRS, Change, planted
+from .bugs import BUGS, COVERED, NO_SWEEP_NO_NEED, PAIRS, Change, planted
 from .faults import FAULTS
 from .running import Setting, kinds, run, search, with_bugs
 
@@ -47,6 +47,18 @@ def test_a_bug_that_another_rule_covers_for_is_not_seen_alone(name: str) -> None
     runs = search(range(BUGS[name].start, BUGS[name].start + 10), with_bugs((name,)), jobs=1)
 
     assert not any(r.violation for r in runs), f"{name} is caught alone now: take it out of PAIRS"
+
+
+def test_where_nothing_is_late_and_nobody_dies_no_sweep_is_needed() -> None:
+    """So what is planted together with `NO_SWEEP` is seen for itself."""
+    BUGS["no_sweep_no_need"] = NO_SWEEP_NO_NEED
+    try:
+        runs = list(search(range(300), with_bugs(("no_sweep_no_need",)), jobs=1))
+    finally:
+        del BUGS["no_sweep_no_need"]
+
+    assert not kinds(runs)
+    assert {"loss", "poison", "rebalance"} <= {fault for r in runs for fault in r.faults}
 
 
 def test_a_planted_bug_leaves_no_trace_behind() -> None:
