@@ -19,16 +19,19 @@ import pytest
 from pydantic import BaseModel
 from pymongo.errors import BulkWriteError
 
+from eventcore.consume import Consumer
 from eventcore.execute import Executor, Request
-from eventcore.fold import View
+from eventcore.fold import Folder, View
 from eventcore.mongo import Bounds, MongoAppends, MongoStores, connect
 from eventcore.mongo.link import reason
 from eventcore.outcome import Status
 from eventcore.store import Append, Insert, StoreUnavailable, Unstorable, Write
 
 from .mongo_server import MongoServer
+from .sample import JARS, NoMarks, clock, parse
 from .store_contract import NOON, WRITERS, StoreContract, Stores, append, check_dense, entry, head
 from .store_writer import DIGEST_KEY, TALLY, Count, write_all
+from .test_held import came
 
 pytestmark = pytest.mark.servers
 
@@ -128,6 +131,39 @@ async def test_processes_that_start_together_agree_on_one_epoch(mongo_uri: str, 
     other = await connect(mongo_uri, f"{database}_other")
     assert other.appends.epoch != started[0].appends.epoch
     await other.close()
+
+
+async def test_poison_and_gaps_are_held_and_released_by_two_processes_at_once(mongo: MongoStores) -> None:
+    """The whole of holding on a real server: every operation of it, raced."""
+
+    def process(parse_: Any = parse) -> Consumer:
+        return Consumer("sample.facts", Folder([JARS], mongo.views, NoMarks()), mongo.views, mongo.held, parse_, clock)
+
+    def mended(kind: str, data: bytes) -> Any:
+        return parse(kind, b"1" if data == b"broken" else data)
+
+    streams = [f"jar-{n}--a" for n in range(12)]
+    spoilt = [r for s in streams for r in (*came(s, 1), *came(s, 2, value=b"broken"), *came(s, 4, 5))]
+    await asyncio.gather(process().handle(spoilt[:24]), process().handle(spoilt[12:]), process().handle(spoilt[24:]))
+    assert {h.stream: (h.kind, h.version) for h in await mongo.held.find(limit=99)} == dict.fromkeys(
+        streams, ("poison", 2)
+    )
+    assert [e.version for e in await mongo.held.entries("sample.facts", "e1", streams[0], limit=9)] == [2, 4, 5]
+
+    missing = [r for s in streams for r in came(s, 3)]
+    await asyncio.gather(
+        process(mended).holding.redrive(streams),
+        process(mended).handle(missing[:8]),
+        process().handle(missing[4:]),
+        process(mended).holding.sweep(everything=True),
+    )
+    await process(mended).holding.redrive(streams)
+
+    assert await mongo.held.find(limit=99) == []
+    assert await mongo.held.orphans("sample.facts", limit=99) == []
+    assert await mongo.held.entries("sample.facts", "e1", streams[0], limit=9) == []
+    found = await mongo.views.load("jars", streams)
+    assert {s: (v.version, v.body and v.body["coins"]) for s, v in found.items()} == dict.fromkeys(streams, (5, 5))
 
 
 async def test_a_value_that_cannot_be_stored_is_a_mistake_and_not_an_outage(mongo: MongoStores) -> None:

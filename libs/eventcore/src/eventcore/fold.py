@@ -72,6 +72,9 @@ class Gap(Fault):
     """That version is missing, and later ones are here."""
 
 
+TOLD_CHARS_MAX = 300  # of an error: it stands in heads, logs, lists and health
+
+
 def told(error: BaseException) -> str:
     """An error by its class and place. Never by its text, which may quote what the record holds."""
     where = traceback.extract_tb(error.__traceback__)[-1:]
@@ -80,7 +83,7 @@ def told(error: BaseException) -> str:
         # Names of fields and of what is wrong with them; pydantic's own text shows the values.
         fields = error.errors(include_url=False, include_context=False, include_input=False)[:3]
         place += "".join(f", {'.'.join(map(str, f['loc']))}: {f['type']}" for f in fields)
-    return f"{type(error).__name__}{place}"
+    return f"{type(error).__name__}{place}"[:TOLD_CHARS_MAX]
 
 
 class Marks(Protocol):

@@ -38,6 +38,7 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 _log = logging.getLogger(__name__)
 
 DUPLICATE_KEY = 11000
+TOO_LARGE = {10334, 17419, 17420}  # a document beyond 16 MiB: as sent, after an update, after an upsert
 Operation = ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
 
@@ -148,6 +149,8 @@ class Link:
                     await self._database[collection].bulk_write(part, ordered=False)
                 except BulkWriteError as error:
                     codes = refusals(error)
+                    if TOO_LARGE & set(codes.values()):
+                        raise Unstorable("DocumentTooLarge") from None
                     if set(codes.values()) != {DUPLICATE_KEY} or error.details["writeConcernErrors"]:
                         raise
                     refused |= {start + position for position in codes}
