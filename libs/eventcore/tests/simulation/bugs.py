@@ -369,19 +369,15 @@ BUGS: dict[str, Bug] = {
             ),
         ),
     ),
-    "no_sweep": _bug(
-        "no sweep tries gaps again",
-        held,
-        "Holding.sweep",
-        'await self._store.stalest(self.consumer, "gap", limit=limit)',
-        "[]",
-    ),
     "orphans_left": _bug(
         "what a killed process held without a head is not looked for",
         held,
         "Holding.sweep",
         "await self._store.orphans(self.consumer, limit=limit)",
         "[]",
+        faults=("crash", "poison", "rebalance", "loss", "pause"),
+        rates={"crash_p": 0.08, "pause_p": 0.05},
+        start=50,
     ),
     "heads_not_read": _unswept(
         "after a fold nobody looks whether something is held behind it",
