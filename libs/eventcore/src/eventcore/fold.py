@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from eventcore.decider import category_of
 from eventcore.event import Recorded
+from eventcore.limits import TOLD_CHARS_MAX
 from eventcore.store import ABSENT, Unstorable, Versioned, ViewStore, Write
 
 D = TypeVar("D", bound=BaseModel)
@@ -70,9 +71,6 @@ class Poison(Fault):
 @dataclass(frozen=True, slots=True)
 class Gap(Fault):
     """That version is missing, and later ones are here."""
-
-
-TOLD_CHARS_MAX = 300  # of an error: it stands in heads, logs, lists and health
 
 
 def told(error: BaseException) -> str:

@@ -91,6 +91,9 @@ HELD_SWEPT_MAX: Final = 200
 TYPE_CHARS_MAX: Final = 120
 """A type's name in an error about it. Beyond: it is cut."""
 
+TOLD_CHARS_MAX: Final = 300
+"""An error as it is told in heads, logs, lists and health. Beyond: it is cut."""
+
 # Evaluate
 
 EVALUATED_AT_ONCE_MAX: Final = 200

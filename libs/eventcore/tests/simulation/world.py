@@ -32,7 +32,10 @@ WINDOWS = [
         "fold-enr": ("write enrolments", "clear unfolded"),
         "fold-acc": ("read unfolded", "load ledgers", "write ledgers", "write assessments", "mark standings"),
         "publish-enr": ("read unpublished", "send", "clear unpublished"),
-        "consumer": ("load cohorts", "load enrolments", "write cohorts", "write enrolments", "mark standings"),
+        "consumer": (
+            *("load cohorts", "load enrolments", "write cohorts", "write enrolments", "mark standings"),
+            *("load heads", "keep entry", "park head", "load entries", "drop entry", "remove head"),
+        ),
         "evaluator": (
             *("read due standings", "load enrolments", "load cohorts", "load assessments", "load ledgers"),
             *("load appends", "insert append", "finish standings"),
