@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from eventcore.store import Discard, Head, StoreUnavailable
 from eventcore.testing import NOON
 
 from .sample import JAR, JARS, JarDocument, NoMarks, clock, drop, dropped, executor, jar_of, own_fold, parse
+from .simulation.bugs import RACES, planted
 
 JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
 FACTS = "sample.facts"
@@ -221,6 +222,81 @@ async def test_a_sweep_adopts_what_a_killed_process_left_without_a_head() -> Non
     await service.process().handle(came(JAR_1, 1))
     assert jar_of(service.views, JAR_1)[0] == 2
     assert service.nothing_held()
+
+
+# ---- two processes at once, each history by hand: it ends well, and with its planted bug it does not
+
+JAR_HEAD = (FACTS, JAR_1)
+
+
+def at(operation: str, meanwhile: Callable[[], Awaitable[Any]]) -> Callable[[str], Awaitable[None]]:
+    """Before the first such operation, something else happens."""
+    waiting = [meanwhile]
+
+    async def switch(found: str) -> None:
+        if found == operation and waiting:
+            await waiting.pop()()
+
+    return switch
+
+
+async def filled_while_it_is_being_held() -> bool:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1))
+    service.held.switch = at("keep entry", lambda: service.process().handle(came(JAR_1, 2)))
+    await service.process().handle(came(JAR_1, 3))
+    return service.nothing_held() and jar_of(service.views, JAR_1)[0] == 3
+
+
+async def held_while_it_is_being_filled() -> bool:
+    service = Service()
+    await service.process().handle(came(JAR_1, 1))
+    service.views.switch = at("write jars", lambda: service.process().handle(came(JAR_1, 3)))
+    await service.process().handle(came(JAR_1, 2))
+    return service.nothing_held() and jar_of(service.views, JAR_1)[0] == 3
+
+
+async def waiting_for_release() -> Service:
+    """Version 3 is held, and 2 was folded without a look at it."""
+    service = Service()
+    await service.process().handle(came(JAR_1, 1, 3))
+    await Folder([JARS], service.views, service.marks).fold({JAR_1: [dropped(JAR_1, 2)]})
+    return service
+
+
+async def more_is_held_while_it_is_being_released() -> bool:
+    service = await waiting_for_release()
+    service.held.switch = at("drop entry", lambda: service.process().handle(came(JAR_1, 5)))
+    await service.process().holding.redrive([JAR_1])
+    return service.versions(JAR_1) == [5] and JAR_HEAD in service.held.standing
+
+
+async def released_and_held_again_while_it_is_being_released() -> bool:
+    service = await waiting_for_release()
+
+    async def others() -> None:
+        await service.process().holding.redrive([JAR_1])
+        await service.process().handle(came(JAR_1, 5))
+
+    service.held.switch = at("remove head", others)
+    await service.process().holding.redrive([JAR_1])
+    return service.versions(JAR_1) == [5] and JAR_HEAD in service.held.standing
+
+
+PLAYED: dict[str, Callable[[], Awaitable[bool]]] = {
+    "not_tried_after_parking": filled_while_it_is_being_held,
+    "heads_before_fold": held_while_it_is_being_filled,
+    "entries_first": more_is_held_while_it_is_being_released,
+    "removed_blindly": more_is_held_while_it_is_being_released,
+    "taken_for_another": released_and_held_again_while_it_is_being_released,
+}
+
+
+@pytest.mark.parametrize("bug", sorted(RACES))
+async def test_a_race_ends_well_and_with_its_planted_bug_it_does_not(bug: str) -> None:
+    assert await PLAYED[bug]()
+    with planted(bug):
+        assert not await PLAYED[bug]()
 
 
 # ---- what stops instead

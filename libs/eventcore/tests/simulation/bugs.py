@@ -368,6 +368,7 @@ BUGS: dict[str, Bug] = {
                 ),
             ),
         ),
+        start=1330,
     ),
     "orphans_left": _bug(
         "what a killed process held without a head is not looked for",
@@ -375,35 +376,11 @@ BUGS: dict[str, Bug] = {
         "Holding.sweep",
         "await self._store.orphans(self.consumer, limit=limit)",
         "[]",
-        faults=("crash", "poison", "rebalance", "loss", "pause"),
-        rates={"crash_p": 0.08, "pause_p": 0.05},
-        start=50,
+        start=480,
     ),
     "heads_not_read": _unswept(
         "after a fold nobody looks whether something is held behind it",
         Change(held, "Holding.settle", (("await self._store.heads(self.consumer, list(records))", "{}"),)),
-    ),
-    "heads_before_fold": _unswept(
-        "heads are read before the fold, so that what is held during it is not seen",
-        Change(
-            held,
-            "Holding.fold",
-            (
-                (
-                    "await self.settle(",
-                    "self.early = await self._store.heads(self.consumer, list(records)); await self.settle(",
-                ),
-            ),
-        ),
-        Change(
-            held,
-            "Holding.settle",
-            (("await self._store.heads(self.consumer, list(records))", 'vars(self).pop("early", {})'),),
-        ),
-    ),
-    "not_tried_after_parking": _unswept(
-        "what was just held is not tried once more",
-        Change(held, "Holding.settle", (("sorted({*faults, *heads})", "sorted(heads)"),)),
     ),
     "head_first": _unswept(
         "the head is there before the entries",
@@ -418,39 +395,9 @@ BUGS: dict[str, Bug] = {
             ),
         ),
     ),
-    "entries_first": _unswept(
-        "the entries are read before the revision",
-        Change(
-            held,
-            "Holding._release",
-            (
-                (
-                    "done, fault = await self._fold_entries(head)",
-                    "done, fault = await self._fold_entries(head); "
-                    "head = (await self._store.heads(self.consumer, [stream])).get(stream, head)",
-                ),
-            ),
-        ),
-    ),
-    "removed_blindly": _unswept(
-        "a head is removed whatever its revision",
-        Change(
-            memory,
-            "MemoryHeld.take_away",
-            (("if not self.stands(head):", "if (head.consumer, head.stream) not in self.standing:"),),
-        ),
-    ),
     "removed_though_stuck": _unswept(
         "a head is removed although something is behind it",
         Change(held, "Holding._release", (("if fault is None:", "if True:"),)),
-    ),
-    "taken_for_another": _unswept(
-        "a head is taken for a later one of its stream",
-        Change(
-            memory,
-            "MemoryHeld.stands",
-            (("(found.life, found.revision) == (head.life, head.revision)", "found.revision == head.revision"),),
-        ),
     ),
     "not_held": _bug("a fault is not held", held, "Holding.settle", "if faults:", "if False:"),
     "behind_not_held": _bug(
@@ -620,6 +567,68 @@ BUGS: dict[str, Bug] = {
     ),
 }
 
+
+def _race(what: str, *changes: Change) -> Bug:
+    return Bug(what, changes)
+
+
+RACES: dict[str, Bug] = {
+    "heads_before_fold": _race(
+        "heads are read before the fold, so that what is held during it is not seen",
+        Change(
+            held,
+            "Holding.fold",
+            (
+                (
+                    "await self.settle(",
+                    "self.early = await self._store.heads(self.consumer, list(records)); await self.settle(",
+                ),
+            ),
+        ),
+        Change(
+            held,
+            "Holding.settle",
+            (("await self._store.heads(self.consumer, list(records))", 'vars(self).pop("early", {})'),),
+        ),
+    ),
+    "not_tried_after_parking": _race(
+        "what was just held is not tried once more",
+        Change(held, "Holding.settle", (("sorted({*faults, *heads})", "sorted(heads)"),)),
+    ),
+    "entries_first": _race(
+        "the entries are read before the revision",
+        Change(
+            held,
+            "Holding._release",
+            (
+                (
+                    "done, fault = await self._fold_entries(head)",
+                    "done, fault = await self._fold_entries(head); "
+                    "head = (await self._store.heads(self.consumer, [stream])).get(stream, head)",
+                ),
+            ),
+        ),
+    ),
+    "removed_blindly": _race(
+        "a head is removed whatever its revision",
+        Change(
+            memory,
+            "MemoryHeld.take_away",
+            (("if not self.stands(head):", "if (head.consumer, head.stream) not in self.standing:"),),
+        ),
+    ),
+    "taken_for_another": _race(
+        "a head is taken for a later one of its stream",
+        Change(
+            memory,
+            "MemoryHeld.stands",
+            (("(found.life, found.revision) == (head.life, head.revision)", "found.revision == head.revision"),),
+        ),
+    ),
+}
+"""Bugs of holding that need two processes within the same few lines, and no sweep after them: seeds meet them too
+seldom. `test_held.py` plays each of those histories by hand."""
+
 PAIRS: dict[str, tuple[str, ...]] = {
     # Each covers for the other; together the cap is exceeded.
     "no_expected,no_cap": ("no_expected", "no_cap"),
@@ -636,7 +645,7 @@ COVERED = frozenset(name for pair in PAIRS.values() for name in pair)
 def planted(*names: str) -> Iterator[None]:
     """The code with these bugs in it."""
     edits: dict[tuple[types.ModuleType, str], tuple[tuple[str, str], ...]] = {}
-    for change in (change for name in names for change in BUGS[name].changes):
+    for change in (change for name in names for change in (BUGS | RACES)[name].changes):
         place = (change.module, change.name)
         edits[place] = edits.get(place, ()) + change.edits
     with ExitStack() as undo:
