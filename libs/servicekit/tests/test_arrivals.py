@@ -103,7 +103,7 @@ async def test_a_query_that_waits_in_vain_is_told_so_and_leaves_nothing_behind()
 
 async def test_no_more_queries_wait_than_there_is_room_for_and_one_more_is_told_to_ask_again() -> None:
     views, arrivals = Counting(), Arrivals(Room(2))
-    kernel = _kernel(views, arrivals, deadline_seconds=30)
+    kernel = kernel_of(views, arrivals, deadline_seconds=30)
     token = TOKENS.encode({"sample-1": 1})
     waiting = [asyncio.create_task(kernel.caught_up(token, views=[SEEN])) for _ in range(2)]
     await asyncio.wait_for(views.looked.wait(), 5)
