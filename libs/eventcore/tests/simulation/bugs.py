@@ -417,7 +417,6 @@ BUGS: dict[str, Bug] = {
         "discards.pop(fault.version, None)",
         "None",
     ),
-    "cut_bytes": Bug("", ()),
     # evaluate
     "no_eval_guard": _bug(
         "a result is written without the revision guard",
