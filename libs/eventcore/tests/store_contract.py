@@ -485,6 +485,48 @@ class StoreContract:
         assert await stores.appends.backlog("unfolded", limit=5) == Backlog(10, False, NOON)
         assert await stores.appends.backlog("unfolded", limit=4) == Backlog(8, True, NOON)
 
+    # Publishing again
+
+    async def test_appends_are_listed_page_by_page_of_one_category_or_of_all(self, stores: Stores) -> None:
+        await stores.appends.insert([append("tally-a", count=2), append("tally-b"), append("tallyho-a")])
+        await stores.appends.insert([append("tally-a", 3), append("tally-b", 2)])
+        everything = [("tally-a", 1, 2), ("tally-a", 3, 3), ("tally-b", 1, 1), ("tally-b", 2, 2), ("tallyho-a", 1, 1)]
+        for limit in (1, 2, 3, 10):
+            for category, wanted in (("", everything), ("tally", everything[:4]), ("tallyho", everything[4:])):
+                found, after = list[tuple[str, int, int]](), ("", 0)
+                while page := await stores.appends.slots(category=category, after=after, limit=limit):
+                    assert len(page) <= limit
+                    found += page
+                    after = page[-1][:2]
+                assert found == wanted
+
+    async def test_a_stream_asked_for_again_is_marked_at_its_first_append_alone(self, stores: Stores) -> None:
+        a, later, b = append("tally-a"), append("tally-a", 2), append("tally-b")
+        await stores.appends.insert([a, later, b])
+        await stores.appends.clear("unpublished", [a, later, b])
+        await stores.appends.ask_again(["tally-a", "tally-none"], "r1")
+        (asked,) = await stores.appends.pending("unpublished", limit=10)
+        assert asked == replace(a, again="r1")
+        assert await stores.appends.asked("r1") == 1
+        await stores.appends.clear("unpublished", [asked])
+        assert await stores.appends.pending("unpublished", limit=10) == []
+        assert await stores.appends.asked("r1") == 0
+        assert (await stores.appends.load(["tally-a"]))["tally-a"] == [a, later]
+
+    async def test_a_clear_of_what_was_read_before_it_was_asked_for_again_comes_too_late(self, stores: Stores) -> None:
+        a = append("tally-a")
+        await stores.appends.insert([a])
+        (before,) = await stores.appends.pending("unpublished", limit=10)
+        await stores.appends.ask_again(["tally-a"], "r1")
+        (first,) = await stores.appends.pending("unpublished", limit=10)
+        await stores.appends.clear("unpublished", [before])
+        assert await stores.appends.pending("unpublished", limit=10) == [first]
+        await stores.appends.ask_again(["tally-a"], "r2")
+        await stores.appends.clear("unpublished", [first])
+        assert await stores.appends.asked("r2") == 1
+        await stores.appends.clear("unfolded", [first])  # the other delivery goes on as ever
+        assert await stores.appends.pending("unfolded", limit=10) == []
+
     # Operations
 
     async def test_what_an_operator_did_is_listed_as_it_was_recorded_newest_first(self, stores: Stores) -> None:

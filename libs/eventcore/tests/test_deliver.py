@@ -114,6 +114,61 @@ async def test_a_stream_that_failed_goes_on_from_its_first_unpublished_append() 
     assert store.marked["unpublished"] == set()
 
 
+async def published(*coins: tuple[str, int]) -> MemoryAppends:
+    store = await stored(*coins)
+    await publisher(store, SampleBus()).step()
+    assert store.marked["unpublished"] == set()
+    return store
+
+
+async def test_a_stream_asked_for_again_goes_out_whole_and_once() -> None:
+    store, bus = await published((JAR_1, 1), (JAR_1, 2), (JAR_2, 1)), SampleBus()
+    await store.ask_again([JAR_1], "r1")
+
+    assert await publisher(store, bus).step() == 2
+    assert await publisher(store, bus).step() == 0
+
+    assert bus.topic == [f"{JAR_1}@{v}" for v in (1, 2, 3)]
+    assert await store.asked("r1") == 0
+
+
+async def test_what_is_stored_meanwhile_goes_out_behind_what_is_asked_for_again() -> None:
+    store, bus = await published((JAR_1, 1), (JAR_1, 1)), SampleBus()
+    await executor(store).execute(JAR, [drop(JAR_1, "later", 1)])
+    await store.ask_again([JAR_1], "r1")
+
+    await publisher(store, bus, limit=1).step()
+
+    assert bus.topic == [f"{JAR_1}@{v}" for v in (1, 2, 3)]
+    assert store.marked["unpublished"] == set()
+
+
+async def test_a_stream_asked_for_again_that_fails_midway_is_still_asked_for() -> None:
+    """The mark is at its first append: cleared with that one, nobody would know of the rest."""
+    store, bus = await published((JAR_1, 1), (JAR_1, 1), (JAR_1, 1)), SampleBus(refuses=[f"{JAR_1}@3"])
+    await store.ask_again([JAR_1], "r1")
+
+    with pytest.raises(Undelivered):
+        await publisher(store, bus).step()
+    assert await store.asked("r1") == 1
+
+    await publisher(store, bus).step()
+    assert bus.topic == [f"{JAR_1}@{v}" for v in (1, 2, 1, 2, 3)]
+    assert await store.asked("r1") == 0
+
+
+async def test_a_publisher_that_clears_late_leaves_no_hole_in_what_is_asked_for_again() -> None:
+    store = await stored((JAR_1, 2))
+    (read_before,) = await store.pending("unpublished", limit=10)
+    await publisher(store, SampleBus()).step()
+    await store.ask_again([JAR_1], "r1")
+    await store.clear("unpublished", [read_before])  # a frozen publisher wakes
+
+    bus = SampleBus()
+    await publisher(store, bus).step()
+    assert bus.topic == [f"{JAR_1}@{v}" for v in (1, 2)]
+
+
 async def test_an_append_is_done_only_when_its_last_record_is_acknowledged() -> None:
     cleared: list[tuple[str, int]] = []
     bus = SampleBus()

@@ -17,7 +17,7 @@ from eventcore.decider import Decider, category_of
 from eventcore.event import Codec, Event, Recorded, StoredByNewer, StoredEvent
 from eventcore.fold import Folder, Gap, Undecodable, told
 from eventcore.held import LIMITS, Holding, HoldLimits
-from eventcore.limits import ASIDE_MAX, DELIVERED_AT_ONCE_MAX, TYPE_CHARS_MAX
+from eventcore.limits import ASIDE_MAX, DELIVERED_AT_ONCE_MAX, REPUBLISHED_AT_ONCE_MAX, TYPE_CHARS_MAX
 from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, AppendStore, Entry, HeldStore, Mark
 from eventcore.trace import Span, no_span
@@ -220,6 +220,9 @@ class OwnFold:
         return Recorded(entry.stream, entry.version, event, recorded, trace)
 
 
+_Queue: TypeAlias = deque[tuple[Record, list[Append]]]
+
+
 class Publisher:
     """Publishes appends, one record per event, each stream strictly in order."""
 
@@ -255,32 +258,34 @@ class Publisher:
         A failed send holds up its own stream only, as does an event that cannot be published, or not by this release;
         when all else is out it raises Undelivered: call again later, it reads the store anew.
         """
-        appends = await self._pages.next(hints)
+        appends = await self._whole(await self._pages.next(hints))
         readable, stuck = _readable(self._deciders, appends)
-        queues: dict[str, deque[tuple[Record, Append]]] = {}
+        queues: dict[str, _Queue] = {}
         for stream, found in readable.items():
             queue, why = self._queue(found)
-            if queue:
-                queues[stream] = queue
             if why:
                 stuck[stream] = f"cannot be published, such as {stream}: {why}"
+            if queue:
+                queues[stream] = queue
+            if queue and stream not in stuck and (asked := found[0][0]).again:
+                queue[-1][1].append(asked)
         failed: set[str] = set()
         sent = 0
         while queues:
             # One record per stream in flight: aiokafka may let a later record of a key overtake a failed one.
-            heads = [queue.popleft() for queue in queues.values()]
-            acknowledged = await self._bus.send([record for record, _ in heads])
-            done = []
-            for (record, append), ok in zip(heads, acknowledged, strict=True):
+            heads = {stream: queue.popleft() for stream, queue in queues.items()}
+            acknowledged = await self._bus.send([record for record, _ in heads.values()])
+            done: list[Append] = []
+            for (stream, (record, behind)), ok in zip(heads.items(), acknowledged, strict=True):
                 if not ok:
                     # Its stream's later records must not overtake it. Other streams' may, being other keys: while one
                     # partition is away, the rest goes on.
-                    failed.add(append.stream)
-                if ok and (trace := record.headers.get("traceparent")):
+                    failed.add(stream)
+                    continue
+                if trace := record.headers.get("traceparent"):
                     with self._span("publish", trace):
                         pass  # a moment in the trace: that it is out
-                if ok and record.headers["ce_sequence"] == str(append.last):
-                    done.append(append)
+                done += behind
             if done:
                 await self._store.clear("unpublished", done)
                 sent += len(done)
@@ -291,23 +296,37 @@ class Publisher:
         self._pages.tried(appends, unsent | stuck)
         return sent
 
-    def _queue(
-        self, found: Sequence[tuple[Append, list[Recorded[Any]]]]
-    ) -> tuple[deque[tuple[Record, Append]], str | None]:
-        """A stream's records, up to the first append that cannot be published whole, and why that cannot.
+    def _queue(self, found: Sequence[tuple[Append, list[Recorded[Any]]]]) -> tuple[_Queue, str | None]:
+        """A stream's records, up to the first append that cannot be published whole, and why that cannot; each record
+        with the appends that are done once it is acknowledged.
 
-        Of that append nothing goes out: it would go out again with every try.
+        Of that append nothing goes out: it would go out again with every try. An append that asks for its stream again
+        is done only with the last record of all: without its mark nobody would know, after a crash, of the rest.
         """
-        queue: deque[tuple[Record, Append]] = deque()
+        queue: _Queue = deque()
         for append, events in found:
             for event in events:
                 if isinstance(event.event, Undecodable):
                     return queue, event.event.reason
             try:
-                queue.extend([(self._record(event), append) for event in events])
+                records = [self._record(event) for event in events]
             except Exception as error:  # noqa: BLE001 (told on as a problem, and tried again)
                 return queue, told(error)
+            queue.extend((record, list[Append]()) for record in records)
+            if not append.again:
+                queue[-1][1].append(append)
         return queue, None
+
+    async def _whole(self, appends: Sequence[Append]) -> list[Append]:
+        """These, but of a stream that is asked for again all there is, marked or not.
+
+        Its one mark is at its first append, so it is asked for or not, and never in part: with a mark on each, a later
+        one could be met before an earlier one is made, and go out before it.
+        """
+        asked = list(dict.fromkeys(append.stream for append in appends if append.again))
+        whole = await self._store.load(asked[:REPUBLISHED_AT_ONCE_MAX]) if asked else {}
+        others = [append for append in appends if append.stream not in set(asked)]
+        return others + [append for found in whole.values() for append in found]
 
     def _record(self, event: Recorded[Any]) -> Record:
         return encode(event, self._public(event), topic=self._topic, source=self._source, epoch=self._store.epoch)

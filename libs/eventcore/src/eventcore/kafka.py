@@ -69,7 +69,10 @@ async def probe_kafka(bootstrap: str, topics: Sequence[str], *, seconds: float =
         await admin.close()
     missing = sorted(set(topics) - set(found))
     if missing:
-        raise TopicsMissing(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: run `credence topics create`")
+        raise TopicsMissing(
+            f"Kafka at {bootstrap} has no topic {', '.join(missing)}: run `credence topics create`; "
+            "of a topic that was there before, run `credence republish` first, so that it is filled in order"
+        )
 
 
 class KafkaBus:

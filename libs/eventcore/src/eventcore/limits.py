@@ -39,6 +39,9 @@ ASIDE_MAX: Final = 1_000
 """Streams whose delivery failed and that stand aside for a page of others. Beyond: they are met again, and fail again,
 as any other."""
 
+REPUBLISHED_AT_ONCE_MAX: Final = 200
+"""Streams asked for again that one step publishes; they are read whole. Beyond: they wait for the next step."""
+
 HINTS_MAX: Final = 100_000
 """Streams that wait in memory to be delivered. Beyond: no more are noted; delivery finds them in the store."""
 

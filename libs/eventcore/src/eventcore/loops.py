@@ -93,15 +93,18 @@ async def deliver_forever(
     work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
 ) -> None:
     """Delivers what was just stored first, and everything else in turn. `done` is told how many appends went."""
-    swept = -SWEEP_SECONDS
+    swept, found, hinted = -SWEEP_SECONDS, False, False
 
     async def step() -> bool:
-        nonlocal swept
+        nonlocal swept, found, hinted
         now = asyncio.get_running_loop().time()
-        hints = wake.take() if now - swept < SWEEP_SECONDS else []
-        if not hints:
-            swept = now
+        # A backlog takes turns with what is hinted at: a republication would else go out a page every SWEEP_SECONDS.
+        turn = now - swept >= SWEEP_SECONDS or (found and hinted)
+        hints = [] if turn else wake.take()
         delivered = await work.step(hints)
+        hinted = bool(hints)
+        if not hints:
+            swept, found = now, delivered > 0
         done(delivered)
         return bool(delivered or hints or wake.streams)
 

@@ -27,6 +27,7 @@ from eventcore.store import (
     KeyErased,
     Mark,
     Operation,
+    Slot,
     Target,
     Tombstone,
     Versioned,
@@ -45,7 +46,7 @@ class MemoryAppends:
     epoch: str = "memory"
     switch: Switch = no_switch
     streams: dict[str, dict[int, Append]] = field(default_factory=dict)
-    marked: dict[Mark, set[tuple[str, int]]] = field(default_factory=lambda: {"unfolded": set(), "unpublished": set()})
+    marked: dict[Mark, set[Slot]] = field(default_factory=lambda: {"unfolded": set(), "unpublished": set()})
 
     async def load(self, streams: Sequence[str]) -> dict[str, list[Append]]:
         await self.switch("load appends")
@@ -81,7 +82,17 @@ class MemoryAppends:
 
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
         await self.switch(f"clear {mark}")
-        self.marked[mark] -= {(a.stream, a.first) for a in appends}
+        for append in appends:
+            self.unmark(mark, append)
+
+    def unmark(self, mark: Mark, append: Append) -> None:
+        """The atomic part of a clear."""
+        stored = self.streams[append.stream][append.first]
+        if mark == "unpublished" and stored.again != append.again:
+            return
+        self.marked[mark].discard((append.stream, append.first))
+        if mark == "unpublished":
+            self.streams[append.stream][append.first] = replace(stored, again="")
 
     async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
         await self.switch(f"count {mark}")
@@ -89,6 +100,29 @@ class MemoryAppends:
         counted = found[:limit]
         oldest = min((a.recorded for a in counted), default=None)
         return Backlog(sum(len(a.events) for a in counted), len(found) > limit, oldest)
+
+    async def slots(self, *, category: str = "", after: Slot = ("", 0), limit: int) -> list[tuple[str, int, int]]:
+        await self.switch("list appends")
+        wanted = f"{category}-" if category else ""
+        found = [a for slots in self.streams.values() for a in slots.values() if a.stream.startswith(wanted)]
+        beyond = sorted((a.stream, a.first, a.last) for a in found if (a.stream, a.first) > after)
+        return beyond[:limit]
+
+    async def ask_again(self, streams: Sequence[str], republication: str) -> None:
+        for stream in streams:
+            await self.switch("ask again")
+            self.ask(stream, republication)
+
+    def ask(self, stream: str, republication: str) -> None:
+        """The atomic part of asking again."""
+        slots = self.streams.get(stream, {})
+        if 1 in slots:
+            slots[1] = replace(slots[1], again=republication)
+            self.marked["unpublished"].add((stream, 1))
+
+    async def asked(self, republication: str) -> int:
+        await self.switch("count asked")
+        return sum(a.again == republication for slots in self.streams.values() for a in slots.values())
 
 
 @dataclass

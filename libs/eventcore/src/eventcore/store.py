@@ -43,7 +43,8 @@ class Step:
 class Append:
     """One document: the events `first`..`last` of `stream`, stored whole or not at all.
 
-    Its id `<stream>@<first>` is the optimistic lock: the second writer of a slot is refused.
+    Its id `<stream>@<first>` is the optimistic lock: the second writer of a slot is refused. `again` names the
+    republication that asks for this stream, whole, from this append on; empty: none does.
     """
 
     stream: str
@@ -51,6 +52,7 @@ class Append:
     steps: tuple[Step, ...]
     events: tuple[StoredEvent, ...]
     recorded: datetime
+    again: str = ""
 
     @property
     def id(self) -> str:
@@ -59,6 +61,10 @@ class Append:
     @property
     def last(self) -> int:
         return self.first + len(self.events) - 1
+
+
+Slot = tuple[str, int]
+"""(stream, first) of an append."""
 
 
 class Insert(Enum):
@@ -109,7 +115,10 @@ class AppendStore(Protocol):
         """
         ...
 
-    async def clear(self, mark: Mark, appends: Sequence[Append]) -> None: ...
+    async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
+        """Done with these. `unpublished` stays on what was asked for again since it was read (`Append.again`): a clear
+        that comes late must not take for done what is to go out once more."""
+        ...
 
 
 class Outbox(Protocol):
@@ -117,6 +126,19 @@ class Outbox(Protocol):
 
     async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
         """How much waits, looking at no more than `limit` marked appends, whichever the store comes upon first."""
+        ...
+
+    async def slots(self, *, category: str = "", after: Slot = ("", 0), limit: int) -> list[tuple[str, int, int]]:
+        """(stream, first, last) of appends in order of (stream, first), beyond `after`; of one category, or of all."""
+        ...
+
+    async def ask_again(self, streams: Sequence[str], republication: str) -> None:
+        """Marks the first append of each stream `unpublished`, and as asked for by this republication: one document a
+        stream, so that a stream is asked for or not, and never in part. An unknown stream is passed over."""
+        ...
+
+    async def asked(self, republication: str) -> int:
+        """How many streams this republication asked for have not gone out yet."""
         ...
 
 

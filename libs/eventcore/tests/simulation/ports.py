@@ -102,11 +102,17 @@ class Appends(MemoryAppends):
     async def clear(self, mark: Mark, appends: Sequence[Append]) -> None:
         for append in appends:
             await self.switch(f"clear {mark}")
-            slot = (append.stream, append.first)
-            unreliable(self.world, f"clear {mark} {append.id}", partial(self._unmark, mark, slot))
+            unreliable(self.world, f"clear {mark} {append.id}", partial(self._unmark, mark, append))
 
-    def _unmark(self, mark: Mark, slot: tuple[str, int]) -> None:
-        self.marked[mark].discard(slot)
+    def _unmark(self, mark: Mark, append: Append) -> None:
+        self.unmark(mark, append)
+        self.world.changes += 1
+
+    def ask(self, stream: str, republication: str) -> None:
+        unreliable(self.world, f"ask again for {stream}", partial(self._ask, stream, republication))
+
+    def _ask(self, stream: str, republication: str) -> None:
+        super().ask(stream, republication)
         self.world.changes += 1
 
 
@@ -220,13 +226,15 @@ class Held(MemoryHeld):
         self._apply(f"park {head.stream} {head.kind}@{head.version}", lambda: super(Held, self).lift(head))
 
     def _may_be_held(self, head: Head) -> bool:
-        """Poison is what this release cannot read; a gap is behind such a one, or behind what the topic lost."""
+        """Poison is what this release cannot read; a gap is behind such a one, behind what the topic lost, or behind
+        what comes moments later to a topic that was made anew."""
         if head.consumer.endswith(".own"):
             return False
         if head.kind == "poison":
             return f"{head.stream}@{head.version}" in self.world.bad
         spoilt = {name.partition("@")[0] for name in self.world.bad}
-        return head.stream in spoilt | self.world.service["enr"].bus.ever_lost
+        bus = self.world.service["enr"].bus
+        return head.stream in spoilt | bus.ever_lost | bus.late_to
 
     def lose(self, entry: Entry) -> None:
         self._apply(f"drop {entry.stream}@{entry.version}", lambda: super(Held, self).lose(entry))
@@ -260,11 +268,17 @@ class Bus:
         self.lost: set[str] = set()  # streams of which the topic lost an acknowledged record
         self.ever_lost: set[str] = set()
         self.sent: dict[tuple[str, int], Record] = {}
+        self.missing = False
+        self.made = 0  # how often
+        self.steps: dict[str, int] = {}  # by publisher: how often it had been made when its step began
+        self.late_to: set[str] = set()  # streams sent by a step that began before the topic was made
         self.create()
 
     def create(self) -> None:
         """A topic that was lost, created again; what is still under way to the old one never arrives here."""
         self.partitions = [[] for _ in range(PARTITIONS)]
+        self.missing = False
+        self.made += 1
 
     def partition(self, key: str) -> int:
         # Which streams share a partition differs from seed to seed.
@@ -285,7 +299,12 @@ class Bus:
     def _send(self, record: Record) -> bool:
         world, name = self._world, record.headers["ce_id"]
         log = self.partitions[self.partition(record.key)]
+        if self.missing:
+            world.say("send", name, "FAILS", "(no topic)")
+            return False
         world.changes += 1
+        if self.steps.get(world.me, self.made) != self.made:
+            self.late_to.add(record.headers["ce_subject"])
         self.sent[record.headers["ce_subject"], int(record.headers["ce_sequence"])] = record
         if self.may_lose and world.strikes("loss", world.rates.io_p * 0.3):
             self.lost.add(record.headers["ce_subject"])

@@ -186,6 +186,7 @@ async def publisher(world: World, service: Service) -> None:
     )
     while True:
         hints = _hints(world, service)
+        service.bus.steps[world.me] = service.bus.made
         try:
             done = await work.step(hints)
         except (StoreUnavailable, Undelivered):
@@ -267,7 +268,7 @@ async def operator(world: World) -> None:
             await _redrive(world, holding)
         if world.republish_at is not None and world.now > world.republish_at:
             world.say("REPUBLICATION")
-            await _mark_unpublished(world, enr)
+            await _republish(world, enr)
             world.republish_at = None
         if enr.bus.lost and (world.calm or world.now > world.repair_at):
             if world.recreates:
@@ -316,39 +317,47 @@ async def _fill_topic(world: World, service: Service) -> None:
             service.bus.lost.discard(stream)
         else:
             world.say("what the topic LOST is published again", stream)
-            await _mark_unpublished(world, service, stream)
+            await _republish(world, service, stream)
 
 
-async def _mark_unpublished(world: World, service: Service, only: str = "") -> None:
-    for stream, slots in sorted(service.appends.streams.items()):
-        if only not in ("", stream):
+async def _republish(world: World, service: Service, only: str = "") -> None:
+    """Asks for a stream, or for all there are, to be published again. What is stored meanwhile goes out as ever."""
+    asked, after = f"republication at {world.now}", ("", 0)
+    streams = [only] if only else []
+    while not only:
+        try:
+            page = await service.appends.slots(after=after, limit=5)
+        except StoreUnavailable:
             continue
-        for first in sorted(slots):
-            await give_way("mark unpublished")
-            service.appends.marked["unpublished"].add((stream, first))
+        if not page:
+            break
+        streams += [stream for stream, first, _ in page if first == 1]
+        after = page[-1][:2]
+    for stream in streams:
+        while True:
+            try:
+                await service.appends.ask_again([stream], asked)
+                break
+            except StoreUnavailable:
+                await give_way("ask again")
     world.wake_all()
 
 
 async def _recreate_topic(world: World, service: Service) -> None:
-    """The topic is made anew from the store and read from its start; what was folded is a duplicate.
+    """The topic is gone, and made anew from the store beside live publishers and consumers: first every stream is asked
+    for, and only then is there a topic that takes anything. It is read from its start; what was folded is a duplicate.
 
-    Publishers and consumers are down meanwhile, and stay down until no write of theirs is under way any more: a late
-    clear of `unpublished` would leave a hole in the new topic. A crash of the operator begins it again.
+    A crash of the operator begins it again.
     """
-    world.say("the topic is REPAIRED")
-    for i in range(2):
-        world.stop(f"publish-{service.name}{i}")
-        world.stop(f"consumer{i}")
-    while world.late:
-        await give_way("wait for late writes")
+    world.say("the topic is GONE")
+    service.bus.missing = True
+    await _republish(world, service)
+    world.say("the topic is made ANEW")
     service.bus.create()
     world.generation += 1
     world.committed = [0] * len(world.committed)
-    await _mark_unpublished(world, service)
     service.bus.lost.clear()
-    for i in range(2):
-        world.restart(f"publish-{service.name}{i}")
-        world.restart(f"consumer{i}")
+    world.wake_all()
 
 
 # ---- evaluate

@@ -105,7 +105,7 @@ class World(Scheduler):
         self.republish_at = r.randint(100, 1500) if "replay" in self.faults else None
         self.repair_at = r.randint(100, 1500)
         # The operator makes a topic that lost records anew instead of filling it, which takes its processes down.
-        self.recreates = r.random() < 0.4 and "crash" in self.faults
+        self.recreates = r.random() < 0.4
         # The operator goes on without the poison instead of shipping a fix (what is left of a stream without its first
         # event need not be worth an evaluation, so not that one).
         self.discards = r.random() < 0.4 and not any(name.endswith("@1") for name in self.bad)

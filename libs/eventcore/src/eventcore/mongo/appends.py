@@ -8,14 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel, UpdateMany
+from pymongo import ASCENDING, IndexModel, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from eventcore.event import StoredEvent
 from eventcore.limits import IN_MAX
 from eventcore.mongo.backup import refuse_half_restored
 from eventcore.mongo.link import DUPLICATE_KEY, Link, parts, reason, refusals
-from eventcore.store import Append, Backlog, Insert, Mark, Step, StoreUnavailable
+from eventcore.store import Append, Backlog, Insert, Mark, Slot, Step, StoreUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -101,8 +101,16 @@ class MongoAppends:
         # Unset, not set to false: the partial index then holds only what waits. Many documents in one operation,
         # many operations in one request: on SecantusDB twice as fast as one operation a document.
         update = {"$unset": {mark: ""}}
+        guard: dict[str, Any] = {}
+        again: list[UpdateOne | UpdateMany] = []
+        if mark == "unpublished":
+            guard = {"again": None}  # is not there
+            done = {"$unset": {mark: "", "again": ""}}
+            again = [UpdateOne({"_id": a.id, "again": a.again}, done) for a in appends if a.again]
+            appends = [a for a in appends if not a.again]
         ids = parts([a.id for a in appends], IN_MAX)
-        await self._link.write(_APPENDS, [UpdateMany({"_id": {"$in": part}}, update) for part in ids])
+        once = [UpdateMany({"_id": {"$in": part}, **guard}, update) for part in ids]
+        await self._link.write(_APPENDS, [*once, *again])
 
     async def backlog(self, mark: Mark, *, limit: int) -> Backlog:
         # Unsorted: the oldest of everything would be found by reading everything, every second of an outage.
@@ -112,13 +120,38 @@ class MongoAppends:
         oldest = min((d["recorded"] for d in counted), default=None)
         return Backlog(sum(d["last"] - d["first"] + 1 for d in counted), len(found) > limit, oldest)
 
+    async def slots(self, *, category: str = "", after: Slot = ("", 0), limit: int) -> list[tuple[str, int, int]]:
+        # "-" ends a category and "." is the character after it.
+        within = {"$gte": f"{category}-", "$lt": f"{category}."} if category else {}
+        stream, first = after
+        # Two questions: what is left of the stream in which the last page ended, then the streams beyond it.
+        asked: list[dict[str, Any]] = [{"stream": {**within, "$gt": stream}}] if stream else [{"stream": within}]
+        if stream:
+            asked.insert(0, {"stream": stream, "first": {"$gt": first}})
+        found: list[Mapping[str, Any]] = []
+        for where in asked:
+            if len(found) < limit:
+                kept = where if where["stream"] else {}
+                fields = ("stream", "first", "last")
+                found += await self._link.find(_APPENDS, kept, sort=_SLOTS, limit=limit - len(found), fields=fields)
+        return [(d["stream"], d["first"], d["last"]) for d in found]
+
+    async def ask_again(self, streams: Sequence[str], republication: str) -> None:
+        update = {"$set": {"unpublished": True, "again": republication}}
+        ids = parts([f"{stream}@1" for stream in streams], IN_MAX)
+        await self._link.write(_APPENDS, [UpdateMany({"_id": {"$in": part}}, update) for part in ids])
+
+    async def asked(self, republication: str) -> int:
+        return await self._link.count(_APPENDS, {"again": republication})
+
     async def _ensure_indexes(self) -> None:
         marked = [
             # The mark leads so that SecantusDB can seek by it; MongoDB needs only the partial filter.
             IndexModel([(mark, ASCENDING), *_SLOTS], name=mark, partialFilterExpression={mark: True})
             for mark in _MARKS
         ]
-        await self._link.index(_APPENDS, [IndexModel(_SLOTS, name="slots"), *marked])
+        again = IndexModel([("again", ASCENDING)], name="again", sparse=True)
+        await self._link.index(_APPENDS, [IndexModel(_SLOTS, name="slots"), *marked, again])
 
     @staticmethod
     def _document(append: Append) -> dict[str, Any]:
@@ -142,6 +175,7 @@ def _append(document: Mapping[str, Any]) -> Append:
         tuple(Step(**step) for step in document["steps"]),
         tuple(StoredEvent(event["type"], event["data"]) for event in document["events"]),
         document["recorded"],
+        document.get("again", ""),
     )
 
 
