@@ -450,7 +450,7 @@ def test_status_tells_every_service_and_each_of_its_consumers(stack: Home) -> No
     consumers = {name: {c["name"] for c in answer["consumers"]} for name, answer in told.items()}
     assert consumers["accreditation"] == {
         *("fold", "publish", "evaluate-standing", "evaluate-confirmation"),
-        *("credence.enrolment.v1", "credence.mentoring.v1"),
+        *("credence.enrolment.v1", "credence.mentoring.v1", "accreditation.own", "accreditation.facts"),
     }
     assert len({answer["epoch"] for answer in told.values()}) == 3
     shown = stack.call("status", "--service", "enrolment").out
@@ -463,6 +463,32 @@ def test_status_tells_every_service_and_each_of_its_consumers(stack: Home) -> No
 def test_operations_list_what_was_done_and_nothing_where_nothing_was(stack: Home) -> None:
     assert set(stack.ask("operations")) == {"enrolment", "accreditation", "mentoring"}
     assert "because" in stack.call("operations", "--service", "mentoring", "--limit", "5").out
+
+
+def test_a_log_is_published_again_whole_or_in_part_and_the_reason_is_kept(stack: Home) -> None:
+    everything = stack.ask("republish", "--service", "enrolment", "--dry-run")
+    assert everything["streams"] > 0
+    assert everything["events"] >= everything["streams"]
+    part = ("republish", "--service", "enrolment", "--category", "programme")
+    told = stack.ask(*part, "--reason", "a lost record")
+    assert 0 < told["streams"] < everything["streams"]
+    assert "would go out; nothing was changed" in stack.call(*part, "--dry-run").out
+    done = stack.ask("operations", "--service", "enrolment")["enrolment"][0]
+    assert (done["action"], done["subject"], done["reason"]) == ("republish", "programme", "a lost record")
+    assert "--reason" in stack.call("republish", "--service", "enrolment", exits=2).err
+
+
+def test_nothing_is_held_and_what_is_not_held_is_told_as_such(stack: Home) -> None:
+    """What is held is shown and mended in `tests/system/test_held.py`."""
+    assert stack.ask("held", "list") == {"enrolment": {}, "accreditation": {}, "mentoring": {}}
+    assert "Nothing is held." in stack.call("held", "list").out
+    assert stack.ask("held", "redrive", "--service", "mentoring") == {"mentoring": []}
+    show = ("held", "show", "accreditation.facts", "enrolment-c1--p1", "--json")
+    assert "no such held stream" in stack.call(*show, exits=3).told
+    discard = ("held", "discard", "accreditation.facts", "enrolment-c1--p1", "1", "--reason", "a test", "--json")
+    assert "it is not held" in stack.call(*discard, exits=4).err
+    wrong = stack.call("held", "list", "--consumer", "enrolment.facts", exits=2)
+    assert "is none of this service's: enrolment.own" in wrong.err
 
 
 def test_topics_are_there_already_and_lag_is_told_by_group(stack: Home) -> None:

@@ -26,7 +26,7 @@ from credence_cli.embedded.mongo import EmbeddedMongo
 from credence_cli.embedded.ports import free_port
 from credence_cli.embedded.service import ServiceSpec, service_spec
 from credence_cli.identity import Identity, mint
-from tests.system.platform import ADMISSIONS, open_channel, settled, suffix
+from tests.system.platform import ADMISSIONS, answer, open_channel, settled, suffix
 from tests.system.rpcs import BY_REQUEST
 
 TOPIC = "credence.mentoring.v1"
@@ -92,28 +92,37 @@ class Lone:
             answer, call = method.with_call(request, timeout=seconds, metadata=metadata)
             return answer, {key: str(value) for key, value in call.trailing_metadata()}
 
-    def registers(self, person: str, command_id: str = "") -> Any:
+    def stream(self, request: Message, who: Identity) -> list[Any]:
+        """All parts of an answer that is a stream. Raises Refused."""
+        with open_channel(f"127.0.0.1:{self.spec.ports[0]}") as channel:
+            return list(answer(channel, request, mint(who, self.secrets), 60.0))
+
+    def registers(self, person: str, command_id: str = "", *, employer: str = "sample-council") -> Any:
         row = mentors_pb2.RegisterMentor(
             command_id=command_id,
             person_id=person,
             background="children",
             sector="public",
             in_post=True,
-            employer_id="sample-council",
+            employer_id=employer,
         )
         return self.ask(mentors_pb2.RegisterMentorsRequest(rows=[row]))
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """`credence <words>`, which finds this service alone."""
-        env = {
+    @property
+    def command_env(self) -> dict[str, str]:
+        """With which `credence` finds this service alone."""
+        return {
             **os.environ,
             "CREDENCE_HOME": str(self.log.parent / "home"),
             "CREDENCE_DEVELOPMENT_SECRETS": str(self.secrets),
             "CREDENCE_MENTORING": f"127.0.0.1:{self.spec.ports[0]}",
             "CREDENCE_KAFKA_BOOTSTRAP": self.kafka.bootstrap,
         }
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`credence <words>` as a process of its own."""
         arguments = [sys.executable, "-m", "credence_cli.main", *words]
-        return subprocess.run(arguments, env=env, cwd=self.log.parent, capture_output=True, text=True)
+        return subprocess.run(arguments, env=self.command_env, cwd=self.log.parent, capture_output=True, text=True)
 
     @contextmanager
     def silent(self, server: EmbeddedKafka | EmbeddedMongo) -> Iterator[None]:

@@ -13,11 +13,13 @@ from credence_cli.commands import (
     attendance,
     catalogue,
     enrolments,
+    held,
     imports,
     interventions,
     mentor,
     operations,
     person,
+    republish,
     standing,
     status,
 )
@@ -46,12 +48,14 @@ app.add_typer(standing.app, name="standing")
 app.add_typer(mentor.app, name="mentor")
 app.add_typer(person.app, name="person")
 app.add_typer(imports.app, name="import")
+app.add_typer(held.app, name="held")
 app.add_typer(operations.stack_app, name="stack")
 app.add_typer(operations.topics_app, name="topics")
 app.command()(demo)
 app.command()(status.status)
 app.command()(operations.lag)
 app.command()(interventions.operations)
+app.command()(republish.republish)
 app.command()(operations.token)
 app.command()(operations.secrets)
 

@@ -17,6 +17,8 @@ from eventcore.memory import MemoryHeld, MemoryViews
 from eventcore.store import Entry
 from servicekit.arrivals import Arrivals
 from servicekit.errors import Unavailable
+from servicekit.health import Health
+from servicekit.health_metrics import HealthMetrics
 from servicekit.held import sweeping
 
 from .test_arrivals import NOON, SEEN, TOKENS, Counting, NoMarks, kernel_of
@@ -60,21 +62,24 @@ async def test_a_query_for_what_was_folded_before_it_was_held_is_answered() -> N
 
 
 async def test_what_is_held_shows_in_metrics_and_health_until_it_is_released(kit: Any) -> None:
-    views, registry = MemoryViews(), CollectorRegistry()
+    views, health, registry = MemoryViews(), Health(), CollectorRegistry()
+    registry.register(HealthMetrics(health))
     aside = holding(views)
     await hold(aside, "sample-1", 2, b"fine")
     told: dict[str, str | None] = {}
-    [work] = sweeping([aside], registry, lambda name: lambda problem: told.update({name: problem}))
+    [work] = sweeping([aside], health, lambda name: lambda problem: told.update({name: problem}))
 
     def held() -> float | None:
-        return registry.get_sample_value("credence_held_streams", {"consumer": "sample.facts"})
+        return registry.get_sample_value("credence_consumer_held_streams", {"consumer": "sample.facts"})
 
     async def shows(count: float, problem: str | None) -> None:
         await kit.wait_until(lambda: (held(), told.get("held-sample.facts", "")) == (count, problem))
 
     running = asyncio.create_task(work.run())
     await shows(1.0, "sample.facts holds 1 streams aside: see `credence held list`")
-    assert registry.get_sample_value("credence_held_oldest_seconds", {"consumer": "sample.facts"}) == 0
+    oldest = "credence_consumer_oldest_held_seconds"
+    assert registry.get_sample_value(oldest, {"consumer": "sample.facts"}) == 0
+    assert health.consumers()["sample.facts"].behind.held_streams == 1
     await hold(aside, "sample-1", 1, b"fine")
     await shows(0.0, None)
     running.cancel()

@@ -119,19 +119,20 @@ def _rows(name: str, answer: pb.GetStatusResponse) -> Iterator[tuple[str, ...]]:
     yield name, "", _state(STATES.get(answer.state, "?")), "", "", ""
     checks = {check.name: check for check in answer.checks}
     for check in answer.checks:
-        # What a consumer is behind by stands in its own line.
-        if check.state != pb.STATE_OK and not check.name.endswith("-lag"):
+        # What a consumer is behind by, and what it holds, stands in its own line.
+        if check.state != pb.STATE_OK and not check.name.endswith("-lag") and not check.name.startswith("held-"):
             word = AWAY if check.dependency else STATES.get(check.state, "?")
             since = check.since.ToDatetime(UTC)
             seconds = (answer.at.ToDatetime(UTC) - since).total_seconds()
             detail = f"since {_clock(since)} ({seconds:.0f} s): {check.detail}"
             yield "", escape(check.name), _state(word), "", "", escape(detail)
     for consumer in answer.consumers:
-        lag = checks.get(f"{consumer.name}-lag")
+        lag = checks.get(f"{consumer.name}-lag") or checks.get(f"held-{consumer.name}")
         state = STATES.get(lag.state, "?") if lag is not None else "?"
+        behind = _behind(consumer) if f"{consumer.name}-lag" in checks else ""
         held = f"{consumer.held_streams}, oldest {consumer.oldest_held_seconds:.0f} s" if consumer.held_streams else ""
         detail = lag.detail if lag is not None else ""
-        yield "", escape(consumer.name), _state(state), _behind(consumer), held, escape(detail)
+        yield "", escape(consumer.name), _state(state), behind, held, escape(detail)
 
 
 def _behind(consumer: pb.Consumer) -> str:

@@ -105,6 +105,18 @@ ACCESS_TOKEN_SECONDS_MAX: Final = 15 * 60
 REASON_CHARS_MAX: Final = 500
 """An operator's reason. Beyond: `INVALID_ARGUMENT` naming `reason`: say it in fewer words."""
 
+HELD_ENTRIES_MAX: Final = 100
+"""Held records in one page. Beyond: the page has this many and a token for the next."""
+
+HELD_ENTRIES_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Held records in one page, together. Beyond: the page ends, after one record at least, with a token for the next."""
+
+REDRIVEN_AT_ONCE_MAX: Final = 100
+"""Held streams that one call tries again. Beyond: the answer has a token for the next ones."""
+
+SELECTED_STREAMS_MAX: Final = 1_000
+"""Streams named in one request. Beyond: `INVALID_ARGUMENT` naming `streams`: name the rest in another."""
+
 ERROR_BYTES_MAX: Final = 3_500
 """A refusal with its details: clients drop trailers over 8 KiB, and it travels twice. Beyond: it names as many violated
 fields as fit, and how many more there are."""

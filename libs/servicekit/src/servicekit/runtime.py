@@ -19,7 +19,13 @@ import structlog
 from google.protobuf.message import Message
 from prometheus_client import Counter
 
-from credence.operations.v1 import operations_pb2_grpc, privacy_pb2_grpc, status_pb2_grpc
+from credence.operations.v1 import (
+    held_pb2_grpc,
+    log_pb2_grpc,
+    operations_pb2_grpc,
+    privacy_pb2_grpc,
+    status_pb2_grpc,
+)
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
 from eventcore.deliver import OwnFold, Publisher
@@ -44,6 +50,8 @@ from servicekit.kernel import Kernel
 from servicekit.limits import WAITING_CALLS_SHARE
 from servicekit.load import Room
 from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind, topic_behind
+from servicekit.operations.held import HeldApi
+from servicekit.operations.log import LogApi
 from servicekit.operations.operations import OperationApi
 from servicekit.operations.privacy import PrivacyApi
 from servicekit.operations.recording import Recording
@@ -219,7 +227,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     age_seconds: Callable[[], float] | None = None
     background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
     background += [evaluating(evaluation) for evaluation in parts.evaluations]
-    background += sweeping(holdings, kit.registry, lambda name: _report(kit.health, name))
+    background += sweeping(holdings, kit.health, lambda name: _report(kit.health, name))
     if parts.listens_to:
         source = KafkaSource(
             settings.kafka_bootstrap,
@@ -241,6 +249,18 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         data = parts.person_data(stores.appends, stores.held, kernel)
         privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording)
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(privacy, server)
+        log_pb2_grpc.add_LogServiceServicer_to_server(
+            LogApi(
+                stores.appends,
+                stores.appends,
+                deciders,
+                kernel.recording,
+                wake=wake_publish,
+                problem=lambda: kit.health.check("publish").report().detail,
+            ),
+            server,
+        )
+        held_pb2_grpc.add_HeldServiceServicer_to_server(HeldApi(stores.held, holdings, kernel.recording), server)
         parts.register(kernel, server)
 
     async def prepare() -> None:

@@ -142,7 +142,8 @@ Global___Check: _TypeAlias = Check  # noqa: Y015
 @_typing.final
 class Consumer(_message.Message):
     """Whatever has yet to handle what is stored or published: "fold" and "publish" the service's own appends, a topic's name
-    what others published, "evaluate-<name>" the targets of an evaluation.
+    what others published, "evaluate-<name>" the targets of an evaluation; "<service>.own" and "<service>.facts" what is
+    held aside of the own appends and of what others published.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
