@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.harness import Benchmark
 
 # In the order of the report.
-NAMES = ("make", "ready", "oulad", "appends", "consume", "latency", "query", "memory")
+NAMES = ("make", "ready", "oulad", "appends", "consume", "latency", "query", "memory", "soak")
 REPORT = Path(__file__).with_name("report.md")
 
 

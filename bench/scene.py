@@ -63,6 +63,7 @@ class Scene:
         self.client = Client(Identity.of("importer"), dict(addresses))
         self.provider = _bearer(Identity.of("provider", providers=[PROVIDER]))
         self.importer = _bearer(Identity.of("importer"))
+        self.admissions = _bearer(Identity.of("admissions"))
         self.attendance = self.client.stub(attendance_pb2_grpc.AttendanceServiceStub, "enrolment")
         self.enrolments = self.client.stub(enrolments_pb2_grpc.EnrolmentServiceStub, "enrolment")
         self.standings = self.client.stub(standings_pb2_grpc.StandingServiceStub, "accreditation")

@@ -57,6 +57,10 @@ class Keyring:
         self._monotonic = monotonic
         self._cache: dict[str, tuple[float, AESSIV]] = {}
 
+    def __len__(self) -> int:
+        """Keys in memory."""
+        return len(self._cache)
+
     async def seal(self, person: str, field: str, value: str) -> Sealed:
         """Encrypts, creating the person's key at first use. Raises KeyErased after an erasure."""
         cipher = await self._to_seal(person)

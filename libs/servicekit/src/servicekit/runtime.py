@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.message import Message
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from credence.operations.v1 import (
     held_pb2_grpc,
@@ -206,6 +206,17 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         holdings,
     )
 
+    kept = {
+        "fold-hints": lambda: len(wake_fold.streams),
+        "publish-hints": lambda: len(wake_publish.streams),
+        "keys": lambda: len(keyring),
+        "waiting-calls": lambda: arrivals.room.taken,
+    }
+    in_memory = Gauge(
+        "credence_in_memory_items", "What is kept in memory, each below its limit", ["kind"], registry=kit.registry
+    )
+    for kind, count in kept.items():
+        in_memory.labels(kind).set_function(count)
     work = Counter("credence_work", "Appends folded and published, targets evaluated", ["loop"], registry=kit.registry)
 
     def delivering(name: str, step: OwnFold | Publisher, wake: Wake) -> Background:
