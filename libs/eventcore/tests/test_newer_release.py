@@ -118,6 +118,24 @@ async def test_the_newer_release_delivers_what_was_left_to_it() -> None:
     assert store.marked["unpublished"] == set()
 
 
+async def test_what_the_newer_release_delivered_is_no_problem_here_any_more() -> None:
+    """Also when nothing else is stored for a long time: health would else stay degraded for as long."""
+    store, bus = await shared(), SampleBus()
+    fold = own_fold(store, MemoryViews())
+    publish = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample")
+    for work in (fold, publish):
+        with pytest.raises(Undelivered):
+            await work.step()
+        assert "newer release" in (work.problem or "")
+
+    await own_fold(store, MemoryViews(), deciders={"jar": NEXT}).step()
+    await Publisher(store, {"jar": NEXT}, public, bus, topic="jars.v1", source="sample").step()
+
+    for work in (fold, publish):
+        assert await work.step() == 0
+        assert work.problem is None
+
+
 async def test_a_stream_kind_that_only_the_newer_release_has_is_left_to_it() -> None:
     store = await shared()
 

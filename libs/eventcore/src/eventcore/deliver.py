@@ -165,6 +165,7 @@ class OwnFold:
         """
         appends = await self._pages.next(hints)
         if not appends:
+            self._pages.tried((), {})  # what stood aside, somebody else has delivered
             return 0
         readable, left = _readable(self._deciders, appends)
         sources, events = dict(readable), _events(readable)
