@@ -188,3 +188,15 @@ def test_free_ports_are_not_among_those_given_to_outgoing_connections() -> None:
     outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
     lowest = int(outgoing.read_text().split()[0]) if outgoing.exists() else 49_152
     assert all(ports.free_port() < lowest for _ in range(20))
+
+
+def test_how_a_process_ended_is_known(folder: Path) -> None:
+    process = started(folder, SLEEPER)
+    codes = [process.exit_code]
+    process.signal(signal.SIGKILL)
+    assert process.wait(10)
+    codes.append(process.exit_code)
+    process.signal(signal.SIGTERM)  # nothing there: harmless
+    process.start([sys.executable, "-c", "raise SystemExit(7)"], os.environ, owned=True)
+    assert process.wait(10)
+    assert [*codes, process.exit_code] == [None, -signal.SIGKILL, 7]

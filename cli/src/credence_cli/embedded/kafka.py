@@ -8,7 +8,9 @@ import base64
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -42,11 +44,11 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{also_listening}
+advertised.listeners=PLAINTEXT://{host}:{port}{also_advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{also_mapped}
 log.dirs=log
 # Topics are declared, never made by a typing error.
 auto.create.topics.enable=false
@@ -77,21 +79,40 @@ group.initial.rebalance.delay.ms=0
 """
 
 
+@dataclass(frozen=True)
+class Behind:
+    """A further listener, for clients that reach the broker through something in between (a proxy): it listens on
+    `port` and tells them to come to `advertised`. Without it they would be told the broker's own address, and go there.
+    """
+
+    port: int
+    advertised: int
+
+
 class EmbeddedKafka:
     """One broker on one data folder. A restart keeps its port, so clients find it again by themselves.
 
     `port=0`: the port of the last start on this folder, else a free one. `owned`: it ends with this process; else it
-    outlives it. `jars`: the folder of the jars, the shared cache unless given.
+    outlives it. `jars`: the folder of the jars, the shared cache unless given. `behind`: further listeners.
     """
 
     name = "kafka"
     software = f"Apache Kafka {KAFKA_VERSION}"
 
-    def __init__(self, folder: Path, port: int = 0, *, owned: bool = True, jars: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        *,
+        owned: bool = True,
+        jars: Path | None = None,
+        behind: Sequence[Behind] = (),
+    ) -> None:
         self.process = ManagedProcess(self.name, folder)
         self._wanted_port = port
         self._owned = owned
         self._jars = jars
+        self._behind = tuple(behind)
 
     @property
     def folder(self) -> Path:
@@ -161,7 +182,8 @@ class EmbeddedKafka:
 
     def _choose_ports(self) -> tuple[int, int]:
         port = self.port or free_port()
-        require_free(port, "Kafka")
+        for needed in (port, *(each.port for each in self._behind)):
+            require_free(needed, "Kafka")
         # Nobody but the broker itself knows the controller's port, so a taken one is simply replaced.
         controller_port = self._remembered().get("controller_port", 0)
         if not controller_port or controller_port == port or not is_free(controller_port):
@@ -177,12 +199,21 @@ class EmbeddedKafka:
                     f"version=1\ncluster.id={_kafka_id()}\nnode.id=1\ndirectory.id={_kafka_id()}\n", encoding="ascii"
                 )
             # Paths inside are relative: Kafka reads this file as Latin-1 and splits folders at commas.
-            (self.folder / "server.properties").write_text(
-                _PROPERTIES.format(host=LOOPBACK, port=port, controller_port=controller_port), encoding="ascii"
-            )
+            (self.folder / "server.properties").write_text(self._properties(port, controller_port), encoding="ascii")
             self._ports_file.write_text(json.dumps({"port": port, "controller_port": controller_port}))
         except OSError as error:
             raise EmbeddedError(f"Kafka's folder {self.folder} cannot be written: {error}.") from error
+
+    def _properties(self, port: int, controller_port: int) -> str:
+        named = [(f"BEHIND{n}", each) for n, each in enumerate(self._behind)]
+        return _PROPERTIES.format(
+            host=LOOPBACK,
+            port=port,
+            controller_port=controller_port,
+            also_listening="".join(f",{name}://{LOOPBACK}:{each.port}" for name, each in named),
+            also_advertised="".join(f",{name}://{LOOPBACK}:{each.advertised}" for name, each in named),
+            also_mapped="".join(f",{name}:PLAINTEXT" for name, _ in named),
+        )
 
 
 def _kafka_id() -> str:

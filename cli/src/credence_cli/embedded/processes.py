@@ -40,6 +40,7 @@ class ManagedProcess:
         self._pid_file = self.folder / "process.json"
         self._lock_file = self.folder / "process.lock"
         self._log_start = 0
+        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def identity(self) -> Identity | None:
@@ -55,6 +56,17 @@ class ManagedProcess:
 
     def alive(self) -> bool:
         return self.identity is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process that was started here last ended (minus the signal's number when it was killed), None while
+        it runs or when another command started it."""
+        return self._child.poll() if self._child is not None else None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal and return at once; harmless when it does not run."""
+        if found := self.identity:
+            found.signal(number)
 
     def start(self, command: Sequence[str], env: Mapping[str, str], *, owned: bool) -> None:
         """Start the command in the folder, its output appended to the log. Raises EmbeddedError if it cannot be run."""
@@ -94,7 +106,7 @@ class ManagedProcess:
             raise
 
     def _remember(self, child: "subprocess.Popen[bytes]", owned: bool) -> None:
-        _children[child.pid] = child
+        self._child = _children[child.pid] = child
         if identity := Identity.of(child.pid):
             if owned:
                 leash.hold(identity)
@@ -111,8 +123,7 @@ class ManagedProcess:
 
     def terminate(self) -> None:
         """Ask it to end (SIGTERM) and return at once."""
-        if found := self.identity:
-            found.signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
     def stop(self, seconds: float) -> bool:
         """SIGTERM, then after `seconds` SIGKILL. True when it ended by itself; harmless when it does not run."""
