@@ -51,6 +51,10 @@ check: setup ## the static half of `make test`, a minute or so
 test-import: setup ## the whole of OULAD imported and compared, with every difference explained
 	@$(BIN)/pytest -m slow tests/system $(PYTEST)
 
+test-reliability: setup ## faults against promises for long, with a report (MINUTES=25 SEED=7 replays a run)
+	@$(BIN)/pytest -m slow tests/reliability $(PYTEST)
+	@$(BIN)/python -m tests.reliability $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix .
@@ -83,4 +87,4 @@ lock: setup ## resolve every dependency again, with hashes, naming no registry
 	$(LOCK) $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
 	$(LOCK) -c requirements.lock requirements.lock pyproject.toml --group dev -o requirements-dev.lock
 
-.PHONY: help setup demo test check test-import format goldens corpus bench proto proto-release lock
+.PHONY: help setup demo test check test-import test-reliability format goldens corpus bench proto proto-release lock

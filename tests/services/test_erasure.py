@@ -269,21 +269,3 @@ async def test_an_erased_persons_key_is_never_made_again_by_any_service(world: W
 async def test_what_is_not_an_id_is_named(world: World) -> None:
     with pytest.raises(InvalidArgument, match="person_id"):
         await exported(world, "enrolment", "Sample Learner 01")
-
-
-async def test_views_folded_anew_after_an_erasure_come_to_the_same_and_bring_nothing_back(world: World) -> None:
-    await erase(world)
-    await world.settle()
-    await post(world, "s2")
-    documents = {service: dict(world[service].views.documents) for service in SERVICES}
-    keys = {service: dict(world[service].keys.keys) for service in SERVICES}
-    for service in SERVICES:
-        running = world[service]
-        running.views.documents.clear()
-        stored = running.appends.streams.items()
-        running.appends.marked["unfolded"] |= {(stream, first) for stream, slots in stored for first in slots}
-        running.read_again()
-    await world.settle()
-    assert {service: world[service].views.documents for service in SERVICES} == documents
-    assert {service: world[service].keys.keys for service in SERVICES} == keys
-    assert not [value for value in VALUES if value in kept(world)]

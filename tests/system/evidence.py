@@ -98,6 +98,11 @@ def public(parts: Parts, document: dict[str, Any]) -> list[Public]:
 
 async def on_topic(bootstrap: str, topic: str, run: str) -> list[Public]:
     """Every record of the topic whose key holds `run`, each partition in its order."""
+    return [as_public(record) for record in await records(bootstrap, topic) if run in record.key.decode()]
+
+
+async def records(bootstrap: str, topic: str) -> list[Any]:
+    """Every record of the topic as the driver gives it, each partition in its order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
@@ -108,16 +113,16 @@ async def on_topic(bootstrap: str, topic: str, run: str) -> list[Public]:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
-        found: list[Any] = []
+        found: dict[int, list[Any]] = {number: [] for number in sorted(numbers)}
         while any([await consumer.position(p) < ends[p] for p in partitions]):
-            for batch in (await consumer.getmany(timeout_ms=200)).values():
-                found += batch
+            for partition, batch in (await consumer.getmany(timeout_ms=200)).items():
+                found[partition.partition] += batch
     finally:
         await consumer.stop()
-    return [_record(record) for record in found if run in record.key.decode()]
+    return [record for batch in found.values() for record in batch]
 
 
-def _record(record: Any) -> Public:
+def as_public(record: Any) -> Public:
     headers = dict(record.headers)
     return Public(
         headers["ce_subject"].decode(), int(headers["ce_sequence"]), headers["ce_type"].decode(), record.value or b""

@@ -94,10 +94,6 @@ class Running:
         self._log = log
         self._read = 0
 
-    def read_again(self) -> None:
-        """Everything on the log comes once more, as after an offset reset."""
-        self._read = 0
-
     async def step(self) -> bool:
         """Moves everything once; whether anything moved."""
         moved = bool(await self._fold.step()) | bool(await self._publish.step())

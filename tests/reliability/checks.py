@@ -1,0 +1,179 @@
+"""The checkers: each takes what the clients were told and what is there, and gives what is wrong, nothing when all is
+well. `test_checks.py` shows each red on doctored evidence, `test_planted.py` on real processes with a bug in them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.reliability.clean import digest, expected
+from tests.reliability.evidence import Found, Place
+from tests.reliability.history import History
+from tests.system import evidence as plain
+from tests.system.evidence import Public
+from tests.system.platform import ACCEPTED, CONFLICT, REFUSED, REPLAYED, UNCHANGED
+
+NOT_STORED = (REFUSED, CONFLICT, UNCHANGED)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a checker looks at."""
+
+    history: History
+    found: Found
+
+
+def p1_acknowledged_is_stored(case: Case) -> list[str]:
+    """Acknowledged ⊆ stored, where it was said to be; and what was surely refused is not stored."""
+    wrong = []
+    for service, stored in case.found.stored.items():
+        steps = set(stored.steps)
+        ids = {step.command_id for step in steps}
+        for row in case.history.rows(service):
+            wrong += [f"{service}: {each} is not stored" for each in row.stored_at - steps]
+            if row.surely_refused and row.id in ids:
+                wrong.append(f"{service}: {row.id} was refused ({row.answers[-1][3]}) and is stored")
+    return wrong
+
+
+def p2_versions_are_dense(case: Case) -> list[str]:
+    """Versions 1..n, one append a slot, its steps covering it; one winner a version."""
+    wrong = [f"{name}: {s}" for name, stored in case.found.stored.items() for s in plain.holes(stored)]
+    winners: Counter[tuple[str, str, int]] = Counter()
+    for row in case.history:
+        winners.update((row.service, place.stream, place.version) for place in row.stored_at)
+    wrong += [f"{place} was given to {times} commands" for place, times in winners.items() if times > 1]
+    for service, appends in case.found.appends.items():
+        for d in appends:
+            covered = [v for s in d["steps"] for v in range(s["first"], s["last"] + 1)]
+            if covered != list(range(d["first"], d["last"] + 1)) or len(covered) != len(d["events"]):
+                wrong.append(f"{service}: the steps of {d['_id']} do not cover it")
+    return wrong
+
+
+def p3_stored_is_published(case: Case) -> list[str]:
+    return [
+        f"{name}: {event.stream}@{event.version}"
+        for name, stored in case.found.stored.items()
+        for event in plain.unpublished(stored, _topic(case, name))
+    ]
+
+
+def p4_published_is_stored(case: Case) -> list[str]:
+    return [
+        f"{name}: {event.stream}@{event.version}"
+        for name, stored in case.found.stored.items()
+        for event in plain.invented(stored, _topic(case, name))
+    ]
+
+
+def p5_topics_are_in_order(case: Case) -> list[str]:
+    """First occurrences in version order without a gap, and a stream in one partition of one topic."""
+    wrong = []
+    homes: dict[str, Place] = {}
+    for name, records in case.found.topics.items():
+        wrong += [f"{name}: {each}" for each in plain.out_of_order([event for _, event in records])]
+        for place, event in records:
+            home = homes.setdefault(event.stream, place)
+            if (home.topic, home.partition) != (place.topic, place.partition):
+                wrong.append(
+                    f"{event.stream} is in {home.topic}[{home.partition}] and {place.topic}[{place.partition}]"
+                )
+    return wrong
+
+
+def p6_each_event_counts_once(case: Case, at: datetime | None = None) -> list[str]:
+    """Every view and result equals, by the hash of its content, the pure fold and evaluation of what is stored."""
+    wrong = []
+    for name, documents in case.found.documents.items():
+        want = expected(name, case.found, at)
+        for view, bodies in want.views.items():
+            there = documents.views[view]
+            for stream in bodies.keys() | there.keys():
+                if digest(bodies.get(stream)) != digest(there.get(stream)):
+                    seen = there.get(stream, (0, None))[0]
+                    wrong.append(f"{name}: {view} {stream} at {seen}, should be at {bodies.get(stream, (0,))[0]}")
+        for evaluation, results in want.results.items():
+            for target, result in results.items():
+                there_too = documents.targets[evaluation].get(target, {})
+                if digest(there_too.get("result")) != digest(result):
+                    wrong.append(f"{name}: the {evaluation} of {target} is not what its facts say")
+            wrong += [
+                f"{name}: the {evaluation} of {t} still has something to command" for t in want.orders[evaluation]
+            ]
+    return wrong
+
+
+def p7_same_id_same_answer(case: Case) -> list[str]:
+    """One place an id, and one set of events; what was stored is never answered as if it were not."""
+    wrong = [f"{name}: {twice}" for name, stored in case.found.stored.items() for twice in plain.twice(stored)]
+    for row in case.history:
+        first = next((n for n, (status, *_) in enumerate(row.answers) if status in (ACCEPTED, REPLAYED)), None)
+        later = row.answers[first:] if first is not None else []
+        # Parallel calls are noted in the order of their answers: what was refused before may be stored after.
+        if len(row.stored_at) > 1 or any(status in NOT_STORED for status, *_ in later):
+            wrong.append(f"{row.service}: {row.id} was answered with {row.answers}")
+    return wrong
+
+
+def p9_held_whole(stream: str, held: Sequence[Mapping[str, Any]], records: Sequence[Any]) -> list[str]:
+    """What is held of a stream is what is on its topic from the first held version on, byte for byte and in order.
+
+    `records` are the stream's, as the driver gives them; `held` the documents of one consumer.
+    """
+    if not held:
+        return [f"nothing of {stream} is held"]
+    entries = sorted((e for e in held if e["stream"] == stream), key=lambda e: e["version"])
+    behind = [r for r in records if int(dict(r.headers)["ce_sequence"]) >= entries[0]["version"]] if entries else []
+    as_held = [(e["topic"], e["partition"], e["offset"], e["key"], e["value"], _pairs(e["headers"])) for e in entries]
+    as_came = [(r.topic, r.partition, r.offset, r.key, r.value, _pairs(r.headers)) for r in behind]
+    wrong = [f"{e['stream']}@{e['version']} is held, and nothing is wrong with it" for e in held if e not in entries]
+    if as_held != as_came:
+        wrong.append(
+            f"{len(as_held)} records of {stream} are held, {len(as_came)} are behind the first, or they differ"
+        )
+    return wrong
+
+
+def _pairs(headers: Sequence[Sequence[Any]]) -> list[tuple[str, bytes]]:
+    return [(name, bytes(value)) for name, value in headers]
+
+
+CHECKS: Mapping[str, Callable[[Case], list[str]]] = {
+    "P1": p1_acknowledged_is_stored,
+    "P2": p2_versions_are_dense,
+    "P3": p3_stored_is_published,
+    "P4": p4_published_is_stored,
+    "P5": p5_topics_are_in_order,
+    "P6": p6_each_event_counts_once,
+    "P7": p7_same_id_same_answer,
+}
+
+
+def verdicts(case: Case) -> dict[str, list[str]]:
+    return {promise: check(case) for promise, check in CHECKS.items()}
+
+
+def p17_share_fresher_than(ages: Sequence[float], seconds: float) -> float:
+    """The share of what was served that was at most so old."""
+    return sum(age <= seconds for age in ages) / len(ages) if ages else math.nan
+
+
+def p17_views_are_fresh(ages: Sequence[float]) -> list[str]:
+    """99 % within 2 s, 99.9 % within 10 s, of what was served while no fault was about."""
+    wrong = []
+    for share, seconds in ((0.99, 2.0), (0.999, 10.0)):
+        found = p17_share_fresher_than(ages, seconds)
+        if not found >= share:
+            wrong.append(f"{found:.2%} of {len(ages)} answers were at most {seconds:g} s old, promised are {share:.1%}")
+    return wrong
+
+
+def _topic(case: Case, service: str) -> list[Public]:
+    return [event for _, event in case.found.topics[service]]

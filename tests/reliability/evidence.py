@@ -1,0 +1,108 @@
+"""What is really there once the faults have stopped, and whether it is at rest: the databases, topics and offsets.
+
+Read with the plain drivers. On top of what the whole-system tests read: the views, the evaluations' targets, and where
+in the topic a record lies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from credence_cli import topics
+from tests.system.evidence import SERVICES, Acknowledged, Databases, Public, Stored, as_public, public, records
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record lies."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Documents:
+    """A service's folded and evaluated state: `views[view][stream]` is (version, body), `targets[evaluation][target]`
+    the document."""
+
+    views: Mapping[str, Mapping[str, tuple[int, Any]]]
+    targets: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All of it, by service; a topic in each partition's order, with the place of every record."""
+
+    appends: Mapping[str, Sequence[Mapping[str, Any]]]
+    stored: Mapping[str, Stored]
+    topics: Mapping[str, Sequence[tuple[Place, Public]]]
+    documents: Mapping[str, Documents]
+
+
+class Reading(Databases):
+    """The databases of one stack, with the plain driver."""
+
+    def __init__(self, uri: str, services: Sequence[str]) -> None:
+        super().__init__(uri)
+        self.services = tuple(services)
+
+    def appends(self, service: str) -> list[dict[str, Any]]:
+        return sorted(self._appends(service, {}), key=lambda d: (d["stream"], d["first"], d["_id"]))
+
+    def documents(self, service: str) -> Documents:
+        parts, database = SERVICES[service], self._client[f"credence_{service}"]
+        return Documents(
+            views={
+                view.name: {d["_id"]: (d["version"], d["body"]) for d in database[f"view_{view.name}"].find()}
+                for view in parts.views
+            },
+            targets={e.name: {d["_id"]: d for d in database[f"targets_{e.name}"].find()} for e in parts.evaluations},
+        )
+
+    def held(self, service: str) -> list[dict[str, Any]]:
+        """Every held record."""
+        return list(self._client[f"credence_{service}"]["held"].find())
+
+    def unsettled(self, service: str) -> dict[str, int]:
+        """What is still to be done here or stands aside, by kind; empty when nothing is."""
+        database = self._client[f"credence_{service}"]
+        waiting = {kind: database[kind].count_documents({}) for kind in ("held", "held_heads")}
+        waiting |= {mark: database["appends"].count_documents({mark: True}) for mark in ("unfolded", "unpublished")}
+        for evaluation in SERVICES[service].evaluations:
+            targets = database[f"targets_{evaluation.name}"]
+            waiting[f"dirty {evaluation.name}"] = targets.count_documents({"dirty": True})
+            waiting[f"due {evaluation.name}"] = targets.count_documents({"evaluate_at": {"$lte": datetime.now(UTC)}})
+        return {kind: count for kind, count in waiting.items() if count}
+
+
+def behind(bootstrap: str, services: Sequence[str]) -> dict[str, int]:
+    """How many records each consumer group has not committed; empty when none."""
+    groups = {f"{name}.facts": name for name in services if SERVICES[name].listens_to}
+    found = topics.lag(bootstrap, list(groups)) if groups else ()
+    counted = {each.group: sum(p.latest - (p.committed or 0) for p in each.partitions) for each in found}
+    return {group: count for group, count in counted.items() if count}
+
+
+def read(bootstrap: str, reading: Reading) -> Found:
+    appends = {name: reading.appends(name) for name in reading.services}
+    return Found(
+        appends=appends,
+        stored={name: stored(name, found) for name, found in appends.items()},
+        topics={name: on(bootstrap, SERVICES[name].topic) for name in reading.services},
+        documents={name: reading.documents(name) for name in reading.services},
+    )
+
+
+def stored(service: str, appends: Sequence[Mapping[str, Any]]) -> Stored:
+    steps = tuple(Acknowledged(s["id"], d["stream"], s["last"]) for d in appends for s in d["steps"])
+    return Stored(steps, tuple(e for d in appends for e in public(SERVICES[service], dict(d))))
+
+
+def on(bootstrap: str, topic: str) -> list[tuple[Place, Public]]:
+    found = asyncio.run(records(bootstrap, topic))
+    return [(Place(topic, record.partition, record.offset), as_public(record)) for record in found]

@@ -1,0 +1,172 @@
+"""What is done to the platform: a schedule drawn from a seed, and each fault on the running processes.
+
+A fault ends by itself or is ended here; how long the platform then takes to be whole again is measured by the storm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, repeat
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from credence_cli import topics
+from tests.reliability.history import History
+from tests.reliability.proxy import Mode
+from tests.reliability.rig import Rig
+from tests.system.evidence import SERVICES, records
+from tests.system.platform import settled
+
+SESSION_TIMEOUT_SECONDS = 10.0  # eventcore.kafka.SourceSettings.session_timeout_ms
+DUPLICATED_MAX = 3_000
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One entry of a schedule. `what` is an instance, a service, a server, or a link, as `kind` has it."""
+
+    kind: str
+    what: str
+    seconds: float = 0.0
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        more = [f"{self.amount:g}"] if self.amount else []
+        return " ".join([self.kind, self.what, *more, *([f"{self.seconds:.1f} s"] if self.seconds else [])])
+
+
+class Struck:
+    """Strikes faults on a rig. `over` ends the waiting within one early."""
+
+    def __init__(self, rig: Rig, history: History, over: threading.Event) -> None:
+        self._rig = rig
+        self._history = history
+        self._over = over
+        self._kinds: Mapping[str, Callable[[Fault], None]] = {
+            "kill": self._kill,
+            "kill both": self._kill_both,
+            "zombie": self._zombie,
+            "terminate": self._terminate,
+            "rolling restart": self._rolling,
+            "come and go": self._come_and_go,
+            "duplicate": self._duplicate,
+            "offset reset": self._reset,
+            **dict.fromkeys(("delay", "slow", "half-open", "refuse", "cut"), self._link),
+        }
+
+    def strike(self, fault: Fault) -> None:
+        """Returns when the fault is over. Raises AssertionError where it shows at once what must not be (P11)."""
+        self._kinds[fault.kind](fault)
+
+    def _kill(self, fault: Fault) -> None:
+        self._rig.kill(fault.what)
+
+    def _kill_both(self, fault: Fault) -> None:
+        for instance in self._rig.of(fault.what):
+            self._rig.kill(instance)
+
+    def _zombie(self, fault: Fault) -> None:
+        self._rig.pause(fault.what)
+        try:
+            self._over.wait(fault.seconds)
+        finally:
+            self._rig.resume(fault.what)
+
+    def _terminate(self, fault: Fault) -> None:
+        with self._rig.down(fault.what):
+            pass
+
+    def _rolling(self, fault: Fault) -> None:
+        for instance in self._rig.of(fault.what):
+            with self._rig.down(instance):
+                pass
+            settled(f"{instance} is ready again", lambda i=instance: self._rig.ready(i), seconds=90)  # type: ignore[misc]
+
+    def _come_and_go(self, fault: Fault) -> None:
+        with self._rig.down(fault.what):
+            self._over.wait(fault.seconds)
+
+    def _link(self, fault: Fault) -> None:
+        mode: Mode = fault.kind  # type: ignore[assignment]
+        self._rig.disturb(fault.what, mode, fault.amount)
+        if mode != "cut":
+            self._over.wait(fault.seconds)
+            self._rig.disturb(fault.what, "pass")
+
+    def _duplicate(self, fault: Fault) -> None:
+        with suppress(KafkaError):  # Kafka may be coming back from the fault before
+            asyncio.run(thrice(self._rig.kafka.bootstrap, SERVICES[fault.what].topic))
+
+    def _reset(self, fault: Fault) -> None:
+        with self._rig.down(*self._rig.of(fault.what)):
+            group = f"{fault.what}.facts"
+            bootstrap = self._rig.kafka.bootstrap
+            settled(f"{group} is empty", lambda: topics.lag(bootstrap, [group])[0].members == 0, seconds=30)
+            asyncio.run(rewound(bootstrap, group, tuple(SERVICES[fault.what].listens_to)))
+
+
+async def thrice(bootstrap: str, topic: str) -> int:
+    """Every record of the topic two times more, byte for byte, in its partition; the newest when there are many."""
+    found = (await records(bootstrap, topic))[-DUPLICATED_MAX:]
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
+    await producer.start()
+    try:
+        sent = [
+            await producer.send(topic, value=r.value, key=r.key, headers=list(r.headers), partition=r.partition)
+            for r in chain.from_iterable(repeat(record, 2) for record in found)
+        ]
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+    return len(found)
+
+
+async def rewound(bootstrap: str, group: str, names: tuple[str, ...]) -> None:
+    """The group, which must be empty, starts from the first record again."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        await consumer._client.force_metadata_update()
+        partitions = [TopicPartition(name, n) for name in names for n in consumer.partitions_for_topic(name) or ()]
+        consumer.assign(partitions)
+        await consumer.commit(dict.fromkeys(partitions, 0))
+    finally:
+        await consumer.stop()
+
+
+def schedule(seed: int, instances: Mapping[str, str]) -> Iterator[Fault]:
+    """Faults without an end: rounds that hold every kind, in an order and with particulars of their own."""
+    rng = random.Random(f"{seed}/faults")
+    names, services = sorted(instances), sorted(set(instances.values()))
+    listening = [service for service in services if SERVICES[service].listens_to]
+
+    def link() -> str:
+        return f"{rng.choice(names)}/{rng.choice(('kafka', 'mongo'))}"
+
+    while True:
+        faults = [
+            Fault("kill", "kafka"),
+            Fault("kill", "mongo"),
+            Fault("terminate", "kafka"),
+            Fault("terminate", "mongo"),
+            Fault("kill both", rng.choice(services)),
+            Fault("zombie", rng.choice(names), SESSION_TIMEOUT_SECONDS + rng.uniform(1, 5)),
+            Fault("delay", link(), rng.uniform(3, 8), rng.choice((0.05, 0.3, 1.0))),
+            Fault("slow", link(), rng.uniform(3, 8), rng.choice((5_000.0, 50_000.0))),
+            Fault("half-open", link(), rng.uniform(3, 15)),
+            Fault("refuse", link(), rng.uniform(2, 10)),
+            Fault("cut", link()),
+            Fault("duplicate", rng.choice(services)),
+            Fault("offset reset", rng.choice(listening)),
+            Fault("come and go", rng.choice(names), rng.uniform(1, 5)),
+            Fault("rolling restart", rng.choice(services)),
+        ]
+        rng.shuffle(faults)
+        yield from faults

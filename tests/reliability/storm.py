@@ -1,0 +1,251 @@
+"""One run: clients at work, faults striking, then calm, rest, and the checkers.
+
+What is measured of a fault is how long after its end the platform is whole again: every instance ready, and every
+instance serving what was written after the fault and is at most two seconds old.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from pymongo.errors import PyMongoError
+
+from credence_cli.topics import TopicsError
+from tests.reliability.checks import Case, p17_views_are_fresh, verdicts
+from tests.reliability.clients import Client, Pace, Unhealed
+from tests.reliability.evidence import Found, Reading, behind, read
+from tests.reliability.faults import Fault, Struck
+from tests.reliability.freshness import Freshness, Served
+from tests.reliability.history import Batch, History
+from tests.reliability.rig import Ended, Rig
+from tests.reliability.writers import Writers
+from tests.system.platform import settled
+
+# Liveness, not speed: the report tells how long it took. A machine that is shared may take its time.
+WHOLE_SECONDS = 240.0
+REST_SECONDS = 240.0
+KILL_AFTER_ROWS = 40  # acknowledged since the last kill, so that every kill meets work
+KILL_SECONDS = 3.0
+AGAIN_BATCHES = 150
+# What an orchestrator starts again by design: work that was stuck (watchdog), servers away at the start.
+EXPECTED_EXITS = (70, 75)
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A fault as it went; monotonic times. `whole`: when the platform was whole again, None if it was not awaited."""
+
+    fault: Fault
+    began: float
+    ended: float
+    whole: float | None
+
+    @property
+    def recovery_seconds(self) -> float | None:
+        return None if self.whole is None else self.whole - self.ended
+
+
+@dataclass
+class Outcome:
+    """All there is to say about a run. `violations` by promise: what was wrong."""
+
+    seed: int
+    software: str
+    seconds: float = 0.0
+    history: History = field(default_factory=History)
+    strikes: list[Strike] = field(default_factory=list)
+    kills: int = 0
+    served: list[Served] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    rest_seconds: float = 0.0
+    sent_again: int = 0
+    found: Found | None = None
+    violations: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def calm_ages(self) -> list[float]:
+        """Of what was served while no fault was about: none under way, none still being recovered from."""
+        stormy = [(s.began, s.whole) for s in self.strikes]
+        first = min((s.began for s in self.strikes), default=0.0)
+        # A strike whose recovery was not awaited lasts until the next one that was.
+        spans, open_since = [], None
+        for began, whole in stormy:
+            open_since = began if open_since is None else open_since
+            if whole is not None:
+                spans.append((open_since, whole))
+                open_since = None
+        if open_since is not None:
+            spans.append((open_since, float("inf")))
+        return [s.age for s in self.served if s.at < first or not any(a <= s.at <= b for a, b in spans)]
+
+    def wrong(self, promise: str, what: str) -> None:
+        self.violations.setdefault(promise, []).append(what)
+
+    @property
+    def recoveries(self) -> list[tuple[Fault, float]]:
+        return [(s.fault, s.recovery_seconds) for s in self.strikes if s.recovery_seconds is not None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much: the faults in order, and when it is enough. `kills` are of service instances, in bursts between the
+    other faults; `commands` are acknowledged rows; it ends at `seconds` whatever is left. `calm`: how many answers
+    are looked at, before the first fault and after each recovery, to see how fresh views are when all is well."""
+
+    faults: Iterable[Fault]
+    kills: int
+    commands: int
+    seconds: float
+    kills_between: int
+    calm: int
+
+
+class Storm:
+    def __init__(self, rig: Rig, seed: int, pace: Pace, say: Callable[[str], None] = lambda line: None) -> None:
+        self.rig = rig
+        self.outcome = Outcome(seed, rig.software)
+        self._say = say
+        self._run = f"s{seed}"
+        self._over = threading.Event()
+        self._rng = random.Random(f"{seed}/kills")
+        self._fresh = Freshness(rig, self.outcome.history, self._run)
+        self._writers = Writers(rig, self.outcome.history, self._run, seed, pace)
+
+    def run(self, plan: Plan) -> Outcome:
+        """The whole run, on a rig that has been started."""
+        outcome, began = self.outcome, time.monotonic()
+        w = self._writers
+        w.prepare()
+        try:
+            self._fresh.start()
+            settled("freshness is served", lambda: self._fresh.fresh_since(began), seconds=WHOLE_SECONDS)
+            w.start([w.course, w.course, w.queue, w.mentees, w.rivals, w.twins])
+            self._calm(plan.calm)
+            self._faults(plan, began)
+            outcome.history.await_acknowledged(plan.commands, began + plan.seconds - time.monotonic())
+            w.stop()
+            self.rig.mend()
+            calm = time.monotonic()
+            self._await_whole(calm)
+        finally:
+            self._over.set()
+            w.stop()
+            self._fresh.stop()
+        self._rest()
+        outcome.rest_seconds = time.monotonic() - calm
+        self._send_again()
+        self._rest()
+        self._check()
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def _faults(self, plan: Plan, began: float) -> None:
+        for fault in _with_kills(plan, self._rng, sorted(self.rig.instances)):
+            done = self.rig.kills >= plan.kills and self.outcome.history.acknowledged >= plan.commands
+            if done or time.monotonic() - began > plan.seconds:
+                return
+            self._strike(fault)
+            self._tell()
+            if self.outcome.strikes[-1].whole is not None:
+                self._calm(plan.calm)
+
+    def _calm(self, answers: int) -> None:
+        """Looks for a while at how fresh views are when all is well."""
+        enough = len(self._fresh.served) + answers
+        try:
+            settled("answers were looked at", lambda: len(self._fresh.served) >= enough, seconds=WHOLE_SECONDS)
+        except AssertionError:
+            self.outcome.wrong("P12", f"{WHOLE_SECONDS:g} s after the last fault standings are not served")
+
+    def _strike(self, fault: Fault) -> None:
+        began = time.monotonic()
+        burst = fault.kind == "kill" and fault.what in self.rig.instances
+        if burst:
+            history = self.outcome.history
+            history.await_acknowledged(history.acknowledged + KILL_AFTER_ROWS, KILL_SECONDS)
+        try:
+            Struck(self.rig, self.outcome.history, self._over).strike(fault)
+        except AssertionError as error:
+            self.outcome.wrong("P11", f"{fault}: {error}")
+        ended = time.monotonic()
+        whole = None if burst else self._await_whole(ended)
+        self.outcome.strikes.append(Strike(fault, began, ended, whole))
+
+    def _await_whole(self, since: float) -> float | None:
+        try:
+            settled("whole again", lambda: self.rig.ready() and self._fresh.fresh_since(since), seconds=WHOLE_SECONDS)
+        except AssertionError:
+            unready = {name: self.rig.health(name) for name in self.rig.instances if not self.rig.ready(name)}
+            self.outcome.wrong("P12", f"not whole {WHOLE_SECONDS:g} s after a fault: {unready or 'nothing fresh'}")
+            return None
+        return time.monotonic()
+
+    def _tell(self) -> None:
+        counted = self.outcome.history.counted()
+        last = self.outcome.strikes[-1]
+        took = f", whole after {last.recovery_seconds:.1f} s" if last.recovery_seconds is not None else ""
+        self._say(f"{counted['ok']} acknowledged, {self.rig.kills} kills; {last.fault}{took}")
+
+    def _rest(self) -> None:
+        """Waits until nothing moves: nothing to fold, to publish, to consume, to evaluate."""
+        services = sorted(set(self.rig.instances.values()))
+        seen = ""
+
+        def at_rest() -> bool:
+            nonlocal seen
+            try:
+                left = {name: found for name in services if (found := reading.unsettled(name))}
+                left |= {"behind": found} if (found := behind(self.rig.kafka.bootstrap, services)) else {}
+            except (PyMongoError, TopicsError) as error:
+                seen = str(error)
+                return False
+            seen = str(left)
+            return not left
+
+        with closing(Reading(self.rig.mongo.uri, services)) as reading:
+            try:
+                settled("all is at rest", at_rest, seconds=REST_SECONDS)
+            except AssertionError:
+                self.outcome.wrong("P12", f"not at rest {REST_SECONDS:g} s after the last fault: {seen}")
+
+    def _send_again(self) -> None:
+        """After everything, the same ids once more: the same answers must come, and nothing new be stored (P7)."""
+        batches = self.outcome.history.batches
+        chosen: Sequence[Batch] = self._rng.sample(batches, min(len(batches), AGAIN_BATCHES))
+        client = Client(self.rig, self.outcome.history, self._rng, threading.Event())
+        for batch in chosen:
+            try:
+                client.sends(batch.request, batch.who)
+            except Unhealed as error:
+                self.outcome.wrong("P7", str(error))
+            self.outcome.sent_again += len(batch.request.rows)  # type: ignore[attr-defined]
+
+    def _check(self) -> None:
+        outcome = self.outcome
+        outcome.kills = self.rig.kills
+        outcome.served = self._fresh.served
+        outcome.ended = list(self.rig.ended)
+        for each in outcome.ended:
+            if each.exit_code not in EXPECTED_EXITS:
+                outcome.wrong("P11", f"{each.name} ended by itself with {each.exit_code}: {each.said}")
+        for trouble in [*self._writers.troubles, *self._fresh.troubles]:
+            outcome.wrong("P11", trouble)
+        with closing(Reading(self.rig.mongo.uri, sorted(set(self.rig.instances.values())))) as reading:
+            outcome.found = read(self.rig.kafka.bootstrap, reading)
+        wrong = verdicts(Case(outcome.history, outcome.found))
+        wrong["P17"] = p17_views_are_fresh(outcome.calm_ages)
+        for promise, found in wrong.items():
+            for what in found:
+                outcome.wrong(promise, what)
+
+
+def _with_kills(plan: Plan, rng: random.Random, instances: Sequence[str]) -> Iterator[Fault]:
+    for fault in plan.faults:
+        for _ in range(plan.kills_between):
+            yield Fault("kill", rng.choice(instances))
+        yield fault

@@ -1,0 +1,430 @@
+"""Real processes with a bug in them, under the fault that brings it out: the checker of the promise goes red."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from pymongo import MongoClient
+
+from credence.enrolment.v1 import attendance_pb2, cohorts_pb2, people_pb2
+from credence_cli import topics
+from credence_cli.embedded.home import topics_file
+from tests.reliability.checks import CHECKS, Case, p9_held_whole, p17_views_are_fresh
+from tests.reliability.clients import Client
+from tests.reliability.evidence import Reading, behind, read
+from tests.reliability.faults import thrice
+from tests.reliability.freshness import Freshness
+from tests.reliability.history import History
+from tests.reliability.planted import BUGS, POISON, Bug, overlay
+from tests.reliability.rig import Rig
+from tests.reliability.writers import COURSE, LATE, SESSIONS, Writers, enrols, mark, opens, registers, stored
+from tests.system.evidence import SERVICES, records
+from tests.system.platform import ADMISSIONS, IMPORTER, settled
+from tests.system.story import PRESENT
+
+pytestmark = pytest.mark.servers
+
+TOPIC = SERVICES["enrolment"].topic
+STUCK = "enrolment-c1--p7"
+# Between a cohort's opening with its timetable and the cancellation of one of its sessions, both with their headers.
+RECORD_BYTES = 700
+SEEN_SECONDS = 12.0
+LOOKS = 80
+POISON_SECONDS = 400.0
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    running = Rig(tmp_path_factory.mktemp("planted"), services=("enrolment", "accreditation"))
+    running.start_servers()
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@dataclass
+class Stage:
+    """One try: services with a bug in them or without, on empty servers."""
+
+    rig: Rig
+    folder: Path
+    bugs: tuple[Bug, ...]
+    history: History = field(default_factory=History)
+
+    def release(self, instance: str, *more: Bug) -> None:
+        """That instance from now on with these bugs on top of the ones that it is about."""
+        self.rig.release(instance, self.path(*more))
+
+    def path(self, *more: Bug) -> Path | None:
+        bugs = (*self.bugs, *more)
+        return overlay(Path(mkdtemp(dir=self.folder)), *bugs) if bugs else None
+
+    @property
+    def client(self) -> Client:
+        return Client(self.rig, self.history, random.Random(1), threading.Event())
+
+    @property
+    def writers(self) -> Writers:
+        return Writers(self.rig, self.history, "planted", 1)
+
+    def enrolled(self, *people: str) -> None:
+        opens(self.client, "c1", COURSE, "ipc", 70)
+        registers(self.client, people)
+        enrols(self.client, "c1", people)
+
+    def marked(self, person: str, **more: Any) -> int:
+        """One mark, or its correction; the version that it got."""
+        replaced = more.get("replaces", 0)
+        row = mark("c1", person, "s1", (PRESENT, LATE)[replaced % 2], **more)
+        row.command_id += f"-{replaced}"
+        request = attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=[row])
+        return int(stored(self.client, request, IMPORTER).answers[0].outcome.version)
+
+    def unsettled(self, *services: str) -> dict[str, Any]:
+        with closing(Reading(self.rig.mongo.uri, services)) as reading:
+            left = {name: found for name in services if (found := reading.unsettled(name))}
+        lagging = behind(self.rig.kafka.bootstrap, services)
+        return left | ({"behind": lagging} if lagging else {})
+
+    def rests(self, *services: str) -> None:
+        settled("all is at rest", lambda: not self.unsettled(*services), seconds=60)
+
+    def folded(self, people: Sequence[str]) -> dict[str, int]:
+        """How far accreditation has folded their enrolments."""
+        with closing(Reading(self.rig.mongo.uri, BOTH)) as reading:
+            views = reading.documents("accreditation").views["enrolments"]
+        return {p: views.get(f"enrolment-c1--{p}", (0, None))[0] for p in people}
+
+    def seen(self, look: Callable[[], Any], seconds: float = SEEN_SECONDS) -> bool:
+        """Whether it comes about within a while: the bug at work. Without the bug it never does."""
+        try:
+            return bool(settled("the bug at work", look, seconds=seconds))
+        except AssertionError:
+            return False
+
+    def restarted(self, instance: str) -> None:
+        self.rig.kill(instance)
+        self.rig.mend()
+        settled(f"{instance} is back", partial(self.rig.ready, instance), seconds=60)
+
+    def wrong(self, promise: str, *services: str) -> list[str]:
+        with closing(Reading(self.rig.mongo.uri, services)) as reading:
+            found = read(self.rig.kafka.bootstrap, reading)
+        return CHECKS[promise](Case(self.history, found))
+
+
+Scenario = Callable[[Stage], dict[str, list[str]]]
+"""Gives what the checkers found, by promise."""
+
+BOTH = ("enrolment", "accreditation")
+
+
+def _of(stage: Stage, promises: str, *services: str) -> dict[str, list[str]]:
+    return {promise: stage.wrong(promise, *services) for promise in promises.split()}
+
+
+def killed_over_what_it_had_fetched(stage: Stage) -> dict[str, list[str]]:
+    """A consumer cannot reach its database; what it fetched meanwhile is not folded when it dies."""
+    stage.rests(*BOTH)
+    stage.rig.disturb("accreditation-1/mongo", "refuse")
+    stage.enrolled("p1", "p2")
+    settled("all is published", lambda: not stage.unsettled("enrolment"))
+    stage.seen(lambda: not behind(stage.rig.kafka.bootstrap, ["accreditation"]))
+    stage.restarted("accreditation-1")
+    stage.rests(*BOTH)
+    return _of(stage, "P6", *BOTH)
+
+
+def killed_between_fold_and_marks(stage: Stage) -> dict[str, list[str]]:
+    stage.enrolled("p1", "p2")
+    settled("all is published and consumed", lambda: not stage.unsettled(*BOTH))
+    stage.restarted("accreditation-1")
+    stage.rests(*BOTH)
+    return _of(stage, "P6", *BOTH)
+
+
+def killed_after_an_answer(stage: Stage) -> dict[str, list[str]]:
+    registers(stage.client, ["p1", "p2"])
+    stage.restarted("enrolment-1")
+    return _of(stage, "P1", "enrolment")
+
+
+def fifty_rivals(stage: Stage) -> dict[str, list[str]]:
+    stage.writers.rivals(stage.client, "x")
+    return _of(stage, "P2", "enrolment")
+
+
+def marked_at_once(stage: Stage) -> dict[str, list[str]]:
+    """One learner's six sessions, each posted by a client of its own at the same time."""
+    stage.enrolled("p1")
+
+    def one(session: str) -> None:
+        rows = [mark("c1", "p1", session, PRESENT)]
+        stored(stage.client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=rows), IMPORTER)
+
+    with ThreadPoolExecutor(len(SESSIONS)) as pool:
+        list(pool.map(one, SESSIONS))
+    return _of(stage, "P4", "enrolment")
+
+
+def named_there_and_back(stage: Stage) -> dict[str, list[str]]:
+    """Named A, named B, and the first command once more: its answer again, not a third name."""
+    registers(stage.client, ["p1"])
+    for command, name in (("to-a", "Sample A"), ("to-b", "Sample B"), ("to-a", "Sample A")):
+        row = people_pb2.NamePerson(command_id=command, person_id="p1", name=name)
+        stage.client.sends(people_pb2.NamePeopleRequest(rows=[row]), ADMISSIONS)
+    return _of(stage, "P7", "enrolment")
+
+
+def killed_while_kafka_is_away(stage: Stage) -> dict[str, list[str]]:
+    settled("all is published", lambda: not stage.unsettled("enrolment"))
+    stage.rig.disturb("enrolment-1/kafka", "refuse")
+    registers(stage.client, ["p1"])
+    stage.seen(lambda: not stage.unsettled("enrolment"))
+    stage.restarted("enrolment-1")
+    stage.rests("enrolment")
+    return _of(stage, "P3", "enrolment")
+
+
+def first_record_refused(stage: Stage) -> dict[str, list[str]]:
+    """The broker takes no large record for a while: a stream's first event is one, its second is not."""
+    with broker_limit(stage.rig, RECORD_BYTES):
+        settled("the limit holds", lambda: _held_up(stage))
+        _opened_and_changed(stage)
+        overtaken = stage.seen(lambda: stage.wrong("P5", "enrolment"))
+    if not overtaken:
+        stage.rests("enrolment")
+    return _of(stage, "P5", "enrolment")
+
+
+def kafka_away_for_a_while(stage: Stage) -> dict[str, list[str]]:
+    settled("all is published", lambda: not stage.unsettled("enrolment"))
+    stage.rig.disturb("enrolment-1/kafka", "refuse")
+    _opened_and_changed(stage, between=lambda: _publish(stage) != "ok")
+    stage.rig.mend()
+    stage.rests("enrolment")
+    return _of(stage, "P5", "enrolment")
+
+
+def _opened_and_changed(stage: Stage, between: Callable[[], bool] = lambda: True) -> None:
+    """Two events of one stream, the second when `between` is so."""
+    opens(stage.client, "c1", COURSE, "ipc", 70)
+    settled("the first record did not get out", between)
+    row = cohorts_pb2.CancelSession(command_id="cancel", cohort_id="c1", session_id="s1", reason_code="weather")
+    stored(stage.client, cohorts_pb2.CancelSessionsRequest(rows=[row]), ADMISSIONS)
+
+
+def _held_up(stage: Stage) -> bool:
+    """Whether one more large record does not get out: a topic's setting takes a moment to be so."""
+    opens(stage.client, f"c-{len(stage.history.rows())}", COURSE, "ipc", 70)
+    return stage.seen(lambda: _publish(stage) != "ok", seconds=2)
+
+
+def _publish(stage: Stage) -> str:
+    return str(stage.rig.health("enrolment-1")["checks"]["publish"]["state"])
+
+
+def nothing_at_all(stage: Stage) -> dict[str, list[str]]:
+    stage.enrolled("p1")
+    stage.rests("enrolment")
+    return _of(stage, "P3 P4 P5", *SERVICES)
+
+
+def everything_three_times(stage: Stage) -> dict[str, list[str]]:
+    stage.enrolled("p1")
+    stage.marked("p1")
+    stage.rests(*BOTH)
+    asyncio.run(thrice(stage.rig.kafka.bootstrap, TOPIC))
+    stage.rests(*BOTH)
+    return _of(stage, "P6", *BOTH)
+
+
+def facts_that_move_on(stage: Stage) -> dict[str, list[str]]:
+    """Facts change faster than what was found of them is written."""
+    people = [f"p{n}" for n in range(4)]
+    stage.enrolled(*people)
+    version = {p: stage.marked(p) for p in people}
+    stage.rests(*BOTH)
+    for _ in range(3):
+        version = {p: stage.marked(p, replaces=version[p], reason_code="wrong-learner") for p in people}
+        settled("the corrections are folded", lambda: stage.folded(people) == version)  # noqa: B023
+    stage.rests(*BOTH)
+    return _of(stage, "P6", *BOTH)
+
+
+def poison(stage: Stage, streams: int = 25) -> dict[str, list[str]]:
+    """A release cannot read one stream of many; more of it comes; then the fix ships."""
+    people = [f"p{n}" for n in range(streams)]
+    stage.release("accreditation-1", POISON)
+    stage.enrolled(*people)
+    marked = stage.marked("p7")
+    stage.marked("p7", replaces=marked, reason_code="wrong-learner")
+    seen = stage.seen(lambda: _only_held(stage.unsettled(*BOTH)), SEEN_SECONDS if stage.bugs else POISON_SECONDS)
+    with closing(Reading(stage.rig.mongo.uri, BOTH)) as reading:
+        held = reading.held("accreditation")
+    came = [r for r in asyncio.run(records(stage.rig.kafka.bootstrap, TOPIC)) if r.key.decode() == STUCK]
+    others = [wrong for wrong in stage.wrong("P6", *BOTH) if "c1--p7" not in wrong]
+    p9 = [*p9_held_whole(STUCK, held, came), *others, *([] if seen else [f"not at rest: {stage.unsettled(*BOTH)}"])]
+    stage.release("accreditation-1")
+    if not stage.seen(lambda: not stage.unsettled(*BOTH), SEEN_SECONDS if stage.bugs else POISON_SECONDS):
+        return {"P9": p9, "P10": [f"not at rest after the fix: {stage.unsettled(*BOTH)}"]}
+    return {"P9": p9, "P10": stage.wrong("P6", *BOTH)}
+
+
+def _only_held(left: Mapping[str, Any]) -> bool:
+    """Whether nothing is left to do but what accreditation holds."""
+    return left.keys() == {"accreditation"} and left["accreditation"].keys() == {"held", "held_heads"}
+
+
+def asked_to_end(stage: Stage) -> dict[str, list[str]]:
+    try:
+        with stage.rig.down("enrolment-1"):
+            pass
+    except AssertionError as error:
+        return {"P11": [str(error)]}
+    return {"P11": []}
+
+
+def kafka_back_after_a_while(stage: Stage) -> dict[str, list[str]]:
+    _held_up_by_kafka(stage)
+    if stage.seen(lambda: not stage.unsettled("enrolment")):
+        return {"P12": []}
+    return {"P12": [f"not at rest although Kafka is back: {stage.unsettled('enrolment')}"]}
+
+
+def _held_up_by_kafka(stage: Stage) -> None:
+    settled("all is published", lambda: not stage.unsettled("enrolment"))
+    stage.rig.disturb("enrolment-1/kafka", "refuse")
+    registers(stage.client, ["p1"])
+    settled("that is told", lambda: _publish(stage) != "ok")
+    stage.rig.mend()
+
+
+def looked_at_for_a_while(stage: Stage) -> dict[str, list[str]]:
+    fresh = Freshness(stage.rig, stage.history, "x", instances=["accreditation-1"])
+    fresh.start()
+    try:
+        settled("enough was served", lambda: len(fresh.served) >= LOOKS, seconds=60)
+    finally:
+        fresh.stop()
+    assert not fresh.troubles
+    return {"P17": p17_views_are_fresh([served.age for served in fresh.served])}
+
+
+ENROLMENT = ("enrolment-1",)
+ONE_EACH = ("enrolment-1", "accreditation-1")
+BROUGHT_OUT: dict[str, tuple[Scenario, tuple[str, ...]]] = {
+    "answered_before_append": (killed_after_an_answer, ENROLMENT),
+    "no_unique_id": (fifty_rivals, ENROLMENT),
+    "published_before_append": (marked_at_once, ENROLMENT),
+    "no_replay": (named_there_and_back, ENROLMENT),
+    "cleared_before_acknowledgement": (killed_while_kafka_is_away, ENROLMENT),
+    "sends_ahead": (first_record_refused, ENROLMENT),
+    "retry_breaks_order": (kafka_away_for_a_while, ENROLMENT),
+    "two_topics": (nothing_at_all, ENROLMENT),
+    "held_in_part": (poison, ONE_EACH),
+    "one_stops_all": (poison, ONE_EACH),
+    "dropped_unfolded": (poison, ONE_EACH),
+    "gives_up": (kafka_back_after_a_while, ENROLMENT),
+    "no_drain": (asked_to_end, ENROLMENT),
+    "dawdles": (looked_at_for_a_while, ONE_EACH),
+    "default_acknowledgement": (killed_over_what_it_had_fetched, ONE_EACH),
+    "committed_before_marks": (killed_between_fold_and_marks, ONE_EACH),
+    "no_version_check": (everything_three_times, ONE_EACH),
+    "no_evaluation_guard": (facts_that_move_on, ONE_EACH),
+}
+
+
+@contextmanager
+def staged(rig: Rig, instances: tuple[str, ...], folder: Path, *bugs: Bug) -> Iterator[Stage]:
+    """Services on empty servers, with these bugs in them."""
+    stage = Stage(rig, folder, bugs)
+    try:
+        rig.start_services(*instances, overlay=stage.path())
+        yield stage
+    finally:
+        rig.stop_services()
+        emptied(rig)
+
+
+def emptied(rig: Rig) -> None:
+    with MongoClient[Any](rig.mongo.uri) as client:
+        for name in SERVICES:
+            client.drop_database(f"credence_{name}")
+    with closing(KafkaAdminClient(bootstrap_servers=rig.kafka.bootstrap)) as admin:
+        admin.delete_topics([parts.topic for parts in SERVICES.values()])
+
+    def made() -> bool:
+        # Deleted topics linger for a moment, and look as if they were there.
+        try:
+            return all(t.created for t in topics.create(rig.kafka.bootstrap, topics_file(), replication_factor=1))
+        except topics.TopicsError:
+            return False
+
+    settled("the topics are there again", made)
+
+
+@contextmanager
+def broker_limit(rig: Rig, size: int) -> Iterator[None]:
+    """The largest record that the broker takes."""
+
+    def limit(value: int) -> None:
+        with closing(KafkaAdminClient(bootstrap_servers=rig.kafka.bootstrap)) as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC, {"max.message.bytes": str(value)})])
+
+    limit(size)
+    try:
+        yield
+    finally:
+        limit(1_048_576)
+
+
+def test_every_planted_bug_has_what_brings_it_out() -> None:
+    assert BROUGHT_OUT.keys() == BUGS.keys()
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_finds_its_lines(name: str, tmp_path: Path) -> None:
+    overlay(tmp_path, BUGS[name])
+
+
+@pytest.mark.parametrize("name", BROUGHT_OUT)
+def test_planted(rig: Rig, name: str, tmp_path: Path) -> None:
+    bug, (scenario, instances) = BUGS[name], BROUGHT_OUT[name]
+    with staged(rig, instances, tmp_path, bug) as stage:
+        found = scenario(stage)
+        for promise in bug.red:
+            assert found[promise], f"{bug.what}: the checker of {promise} did not notice"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", dict.fromkeys(scenario.__name__ for scenario, _ in BROUGHT_OUT.values()))
+def test_without_a_bug_the_same_faults_leave_nothing_wrong(rig: Rig, name: str, tmp_path: Path) -> None:
+    scenario, instances = next(pair for pair in BROUGHT_OUT.values() if pair[0].__name__ == name)
+    with staged(rig, instances, tmp_path) as stage:
+        assert not any(scenario(stage).values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_one_poison_among_a_thousand_streams_and_its_fix(rig: Rig, tmp_path: Path) -> None:
+    with staged(rig, ONE_EACH, tmp_path) as stage:
+        assert poison(stage, streams=1_000) == {"P9": [], "P10": []}
+
+
+def test_one_poison_among_a_few_streams_and_its_fix(rig: Rig, tmp_path: Path) -> None:
+    with staged(rig, ONE_EACH, tmp_path) as stage:
+        assert poison(stage) == {"P9": [], "P10": []}

@@ -1,0 +1,67 @@
+"""The fast set: one short storm on real processes, all of its checkers green, and a report.
+
+The long one is `make test-reliability`. A failure names its seed; the storm of that seed is the same one again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.reliability import report
+from tests.reliability.clients import Pace
+from tests.reliability.faults import SESSION_TIMEOUT_SECONDS, Fault
+from tests.reliability.rig import Rig
+from tests.reliability.storm import Outcome, Plan, Storm
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
+
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
+AGAIN = f"SEED={SEED} pytest tests/reliability/test_storm.py"
+KILLS, COMMANDS = 20, 2_000
+# Rows are more than commands: twins send the same ones twenty times.
+ROWS_A_SECOND, ROWS = 40.0, 3_500
+FAULTS = (
+    Fault("kill", "kafka"),
+    Fault("zombie", "accreditation-1", SESSION_TIMEOUT_SECONDS + 1),
+    Fault("kill", "mongo"),
+    Fault("half-open", "enrolment-2/mongo", 4.0),
+    Fault("duplicate", "enrolment"),
+    Fault("offset reset", "accreditation"),
+    Fault("rolling restart", "mentoring"),
+)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    print(f"again: {AGAIN}")
+    rng = random.Random(SEED)
+    rig = Rig(tmp_path_factory.mktemp("storm"))
+    rig.start()
+    try:
+        plan = Plan(
+            rng.sample(FAULTS, len(FAULTS)), kills=KILLS, commands=COMMANDS, seconds=900, kills_between=3, calm=10
+        )
+        ran = Storm(rig, SEED, Pace(ROWS_A_SECOND, ROWS), print).run(plan)
+    finally:
+        rig.close()
+    print(report.write(ran, "fast", AGAIN).read_text())
+    return ran
+
+
+def test_enough_befell_the_platform_to_prove_anything(outcome: Outcome) -> None:
+    assert outcome.kills >= KILLS
+    assert outcome.history.counted()["ok"] >= COMMANDS
+    assert {strike.fault.kind for strike in outcome.strikes} >= {fault.kind for fault in FAULTS}
+
+
+# How fresh views are is a figure of the machine too: the report tells it, and the long run holds it to the promise.
+@pytest.mark.parametrize("promise", [promise for promise in report.PROMISES if promise != "P17"])
+def test_no_promise_was_broken(outcome: Outcome, promise: str) -> None:
+    assert not outcome.violations.get(promise), f"{promise}; again: {AGAIN}"
+
+
+def test_freshness_was_measured(outcome: Outcome) -> None:
+    assert outcome.served
