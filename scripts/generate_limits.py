@@ -22,6 +22,7 @@ MODULES = (
     ("Enrolment", "enrolment.domain.limits"),
     ("Accreditation", "accreditation.domain.limits"),
     ("Mentoring", "mentoring.domain.limits"),
+    ("The credence command", "credence_cli.limits"),
 )
 HEAD = """# Limits
 

@@ -12,11 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credence.enrolment.v1 import attendance_pb2 as pb
-from credence_cli.client import MESSAGE_BYTES_MAX
-from credence_cli.commands.attendance import ROWS_MAX
+from credence_cli.limits import ATTRIBUTES_CHARS_MAX, CELL_CHARS_MAX, MESSAGE_BYTES_MAX, ROWS_MAX
 from credence_cli.registers import (
-    ATTRIBUTES_CHARS_MAX,
-    CELL_CHARS_MAX,
     COLUMNS,
     STATE_WORDS,
     Register,

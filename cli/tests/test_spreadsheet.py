@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credence_cli import spreadsheet
-from credence_cli.spreadsheet import BYTES_MAX, Line, SheetUnreadable, quoted, read_lines, shown, unquoted
+from credence_cli.limits import SHEET_BYTES_MAX
+from credence_cli.spreadsheet import Line, SheetUnreadable, quoted, read_lines, shown, unquoted
 
 SHEET = "person,name\np1,Zoë\np2,Ann\n"
 READ = [Line(1, ("person", "name")), Line(2, ("p1", "Zoë")), Line(3, ("p2", "Ann"))]
@@ -74,7 +75,7 @@ def test_an_empty_file_has_no_lines() -> None:
 
 
 def test_a_file_beyond_the_limit_is_refused_before_it_is_looked_at() -> None:
-    content = bytes(BYTES_MAX + 1)
+    content = bytes(SHEET_BYTES_MAX + 1)
     tracemalloc.start()
     try:
         with pytest.raises(SheetUnreadable, match="more than 32 MiB: split it"):
@@ -85,7 +86,7 @@ def test_a_file_beyond_the_limit_is_refused_before_it_is_looked_at() -> None:
 
 
 def test_a_file_of_too_many_lines_is_refused_blank_ones_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spreadsheet, "LINES_MAX", 5)
+    monkeypatch.setattr(spreadsheet, "SHEET_LINES_MAX", 5)
     assert len(read_lines(b"person\np1\n\n\np2\n")) == 3
     with pytest.raises(SheetUnreadable, match="more than 5 lines: split it"):
         read_lines(b"person\np1\n\n\n\np2\n")

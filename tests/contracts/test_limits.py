@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from credence_cli import limits as command
 from scripts.generate_limits import MODULES, PAGE, limits_of, page
+from servicekit import limits as services
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("libs/*/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")])
+FOLDERS = ("libs/*/src", "services/*/src", "cli/src")
+SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))
 
 
 def strays(source: str) -> Iterator[str]:
@@ -32,7 +35,7 @@ def test_the_page_is_what_the_modules_say() -> None:
 
 def test_there_is_a_module_for_every_service_and_library() -> None:
     named = {module.split(".")[0] for _, module in MODULES}
-    packages = {path.name for path in [*ROOT.glob("libs/*/src/*"), *ROOT.glob("services/*/src/*")] if path.is_dir()}
+    packages = {path.name for folder in FOLDERS for path in ROOT.glob(f"{folder}/*") if path.is_dir()}
     assert {name for name in packages if not name.endswith(".egg-info")} == named
 
 
@@ -40,6 +43,10 @@ def test_there_is_a_module_for_every_service_and_library() -> None:
 def test_a_limit_stands_in_a_module_of_limits_and_nowhere_else(path: Path) -> None:
     if path.name not in ("limits.py", "testing.py"):
         assert list(strays(path.read_text(encoding="utf-8"))) == []
+
+
+def test_the_command_and_the_services_mean_the_same() -> None:
+    assert (command.ROWS_MAX, command.MESSAGE_BYTES_MAX) == (services.ROWS_MAX, services.MESSAGE_BYTES_MAX)
 
 
 def test_a_stray_limit_is_found() -> None:

@@ -18,10 +18,10 @@ from credence_cli.embedded.home import credence_home
 from credence_cli.embedded.stack import DEFAULT_PORT_BASE, SERVICES, StackPorts
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for
+from credence_cli.limits import MESSAGE_BYTES_MAX
 from credence_cli.output import say
 
 DEADLINE_SECONDS = 30.0
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 # A query's answer says in its trailing metadata how old what it was answered from may be, where that comes from other
 # services. Normally a second or less.
 AGE = "credence-age-seconds"

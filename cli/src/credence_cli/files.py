@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from credence_cli.exits import CommandFailed, Exit
-from credence_cli.spreadsheet import BYTES_MAX, Line, SheetUnreadable, read_lines
+from credence_cli.limits import SHEET_BYTES_MAX
+from credence_cli.spreadsheet import Line, SheetUnreadable, read_lines
 
 
 def read_sheet_bytes(file: Path) -> bytes:
@@ -18,9 +19,9 @@ def read_sheet_bytes(file: Path) -> bytes:
     """
     try:
         if str(file) == "-":
-            return sys.stdin.buffer.read(BYTES_MAX + 1)
+            return sys.stdin.buffer.read(SHEET_BYTES_MAX + 1)
         with file.open("rb") as stream:
-            return stream.read(BYTES_MAX + 1)
+            return stream.read(SHEET_BYTES_MAX + 1)
     except OSError as error:
         raise CommandFailed(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from error
 

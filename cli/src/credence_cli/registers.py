@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from credence.enrolment.v1 import attendance_pb2 as pb
+from credence_cli.limits import ATTRIBUTES_CHARS_MAX, CELL_CHARS_MAX
 from credence_cli.spreadsheet import Line, SheetUnreadable, quoted, read_lines, shown
 
 COLUMNS = (
@@ -33,9 +34,6 @@ COLUMNS = (
     "current",
     "current_version",
 )
-# A thousand rows of the longest cells still fit into one message of 4 MiB, so that no line can spoil its batch.
-CELL_CHARS_MAX = 100
-ATTRIBUTES_CHARS_MAX = 300
 
 # Column names as partners write them, without case, spaces and punctuation.
 _ALIASES = {

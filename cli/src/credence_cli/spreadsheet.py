@@ -12,15 +12,13 @@ import io
 import re
 from dataclasses import dataclass
 
-BYTES_MAX = 32 * 1024 * 1024
-LINES_MAX = 200_000
+from credence_cli.limits import SHEET_BYTES_MAX, SHEET_LINES_MAX, SHOWN_CHARS_MAX
 
 _DELIMITERS = ",;\t"
 # A spreadsheet runs a cell that begins so. An apostrophe before it says that it is text; one more says so of a text
 # that itself begins with apostrophes before such a sign.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r\n]")
-_SHOWN_CHARS_MAX = 40
 
 
 class SheetUnreadable(ValueError):
@@ -37,8 +35,8 @@ class Line:
 
 def read_lines(content: bytes) -> list[Line]:
     """The lines of a CSV file, without blank ones. Raises SheetUnreadable."""
-    if len(content) > BYTES_MAX:
-        raise SheetUnreadable(f"the file has more than {BYTES_MAX >> 20} MiB: split it")
+    if len(content) > SHEET_BYTES_MAX:
+        raise SheetUnreadable(f"the file has more than {SHEET_BYTES_MAX >> 20} MiB: split it")
     text = _decoded(content)
     if "\0" in text:
         raise SheetUnreadable("the file holds binary data: save the sheet as CSV, not as a workbook")
@@ -46,8 +44,8 @@ def read_lines(content: bytes) -> list[Line]:
     found, begins = list[Line](), 1
     try:
         for cells in reader:
-            if reader.line_num > LINES_MAX:
-                raise SheetUnreadable(f"the file has more than {LINES_MAX} lines: split it")
+            if reader.line_num > SHEET_LINES_MAX:
+                raise SheetUnreadable(f"the file has more than {SHEET_LINES_MAX} lines: split it")
             if any(cell.strip() for cell in cells):
                 found.append(Line(begins, tuple(unquoted(cell.strip()) for cell in cells)))
             begins = reader.line_num + 1
@@ -69,8 +67,8 @@ def unquoted(text: str) -> str:
 
 def shown(text: str) -> str:
     """A cell as part of a message: short, on one line, without what a terminal would obey."""
-    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_SHOWN_CHARS_MAX])
-    return f"{visible}…" if len(text) > _SHOWN_CHARS_MAX else visible
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:SHOWN_CHARS_MAX])
+    return f"{visible}…" if len(text) > SHOWN_CHARS_MAX else visible
 
 
 def _decoded(content: bytes) -> str:

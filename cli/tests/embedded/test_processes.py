@@ -14,7 +14,8 @@ import pytest
 from credence_cli.embedded import ports
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.identity import Identity
-from credence_cli.embedded.processes import LOG_BYTES_MAX, ManagedProcess
+from credence_cli.embedded.processes import ManagedProcess
+from credence_cli.limits import LOG_BYTES_MAX
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 STUBBORN = [

@@ -17,6 +17,7 @@ from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.files import read_sheet_bytes, write_text
 from credence_cli.identity import Identity
+from credence_cli.limits import ROWS_MAX
 from credence_cli.output import out, say, show, table, write
 from credence_cli.registers import RegisterRow, read_register, value_words, write_template
 from credence_cli.spreadsheet import SheetUnreadable
@@ -24,7 +25,6 @@ from credence_cli.state import last_token, remember
 
 app = typer.Typer(help="Registers: get one to fill in, post it, correct it, read it back.", no_args_is_help=True)
 
-ROWS_MAX = 1_000
 
 Provider = Annotated[str, typer.Option("--provider", "-p", help="Whose register: the provider's id.")]
 Cohort = Annotated[str, typer.Argument(help="The cohort's id.")]

@@ -22,6 +22,7 @@ from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.files import read_sheet
 from credence_cli.identity import Identity
+from credence_cli.limits import ROWS_MAX
 from credence_cli.output import out, show, table
 from credence_cli.state import last_token
 
@@ -29,7 +30,6 @@ cohort_app = typer.Typer(help="Cohorts and their sessions.", no_args_is_help=Tru
 
 ADMISSIONS = Identity.of("admissions")
 IMPORTER = Identity.of("importer")
-ROWS_MAX = 1_000
 STATUS_WORDS = {
     enrolments_pb2.ENROLMENT_STATUS_REQUESTED: "requested",
     enrolments_pb2.ENROLMENT_STATUS_WAITING: "waiting",

@@ -22,6 +22,7 @@ from credence_cli.command import Json, run
 from credence_cli.embedded.stack import SERVICES
 from credence_cli.exits import Exit
 from credence_cli.identity import Identity
+from credence_cli.limits import SHOWN_BYTES_MAX
 from credence_cli.output import out, plain, say, show, table
 from credence_cli.services import Service, ask_each, chosen, worst
 
@@ -33,7 +34,6 @@ KINDS = {"poison": pb.HELD_KIND_POISON, "gap": pb.HELD_KIND_GAP}
 _KIND_WORDS = {number: word for word, number in KINDS.items()}
 # The modules are imported so that the pool knows their messages.
 _EVENTS = (enrolment_events, accreditation_events, mentoring_events)
-_SHOWN_BYTES_MAX = 200
 
 Consumer = Annotated[
     str | None, typer.Option("--consumer", help='Only what this one holds, e.g. "accreditation.facts".')
@@ -231,7 +231,7 @@ def _show_stream(held: pb.HeldStream, entries: Sequence[dict[str, Any]], *, more
         elif entry["value"] is None:
             out.print("    a tombstone: no bytes at all")
         else:
-            cut = entry["value"][: 2 * _SHOWN_BYTES_MAX]
+            cut = entry["value"][: 2 * SHOWN_BYTES_MAX]
             dots = " ..." if cut != entry["value"] else ""
             out.print(f"    {len(entry['value']) // 2} bytes that cannot be read: {cut}{dots}", markup=False)
     if more:

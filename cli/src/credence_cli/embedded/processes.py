@@ -16,8 +16,8 @@ from pathlib import Path
 from credence_cli.embedded import leash
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.identity import Identity
+from credence_cli.limits import LOG_BYTES_MAX
 
-LOG_BYTES_MAX = 8 * 2**20
 _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _TAIL_BYTES = 16_384

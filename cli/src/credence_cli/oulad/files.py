@@ -16,6 +16,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, NoReturn, TypeVar, cast, get_args
 
+from credence_cli.limits import DATA_SET_BYTES_MAX, DATA_SET_DAYS_MAX
+
 FinalResult = Literal["Pass", "Distinction", "Fail", "Withdrawn"]
 AssessmentType = Literal["TMA", "CMA", "Exam"]
 
@@ -25,9 +27,6 @@ INFO: Final = "studentInfo.csv"
 REGISTRATIONS: Final = "studentRegistration.csv"
 SUBMISSIONS: Final = "studentAssessment.csv"
 
-BYTES_MAX: Final = 256 * 2**20
-# Far beyond any day of the data, and near enough that a civil date always exists.
-_DAYS_MAX: Final = 5_000
 
 _INTEGER = re.compile(r"-?\d{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,3}(\.\d{1,4})?", re.ASCII)
@@ -179,7 +178,7 @@ class _Record:
         return number
 
     def day(self, column: str) -> int | None:
-        return self.integer(column, -_DAYS_MAX, _DAYS_MAX) if self.cells[column] else None
+        return self.integer(column, -DATA_SET_DAYS_MAX, DATA_SET_DAYS_MAX) if self.cells[column] else None
 
     def percentage(self, column: str) -> Decimal:
         number = Decimal(self._matching(column, _DECIMAL, "a decimal like 72 or 12.5"))
@@ -207,7 +206,7 @@ class _Record:
 
 def _course(record: _Record) -> Course:
     module, presentation = (record.cells[column] for column in _COURSE)
-    length = record.integer("module_presentation_length", 1, _DAYS_MAX)
+    length = record.integer("module_presentation_length", 1, DATA_SET_DAYS_MAX)
     return Course(record.where, module, presentation, length)
 
 
@@ -243,7 +242,7 @@ def _submission(
         record.wrong("id_assessment", f"there is no assessment {assessment} in {ASSESSMENTS}")
     if (assessments[assessment].course, student) not in registrations:
         record.wrong("id_student", f"not in {REGISTRATIONS} for the assessment's presentation")
-    day = record.integer("date_submitted", -_DAYS_MAX, _DAYS_MAX)
+    day = record.integer("date_submitted", -DATA_SET_DAYS_MAX, DATA_SET_DAYS_MAX)
     banked = record.one_of("is_banked", ("0", "1")) == "1"
     score = record.percentage("score") if record.cells["score"] else None
     return Submission(record.where, assessment, student, day, banked, score)
@@ -287,11 +286,11 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[_Record]:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            data = stream.read(BYTES_MAX + 1)
+            data = stream.read(DATA_SET_BYTES_MAX + 1)
     except OSError as error:
         raise DataUnreadable(f"{path.name} cannot be read in {path.parent}: {error.strerror}") from error
-    if len(data) > BYTES_MAX:
-        raise DataUnreadable(f"{path.name} has more than {BYTES_MAX // 2**20} MiB: that is not the data set")
+    if len(data) > DATA_SET_BYTES_MAX:
+        raise DataUnreadable(f"{path.name} has more than {DATA_SET_BYTES_MAX // 2**20} MiB: that is not the data set")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -31,10 +31,10 @@ from credence.enrolment.v1 import (
 )
 from credence_cli.client import CallFailed, Client
 from credence_cli.exits import CommandFailed, Exit
+from credence_cli.limits import ROWS_MAX
 from credence_cli.oulad.plan import Category, Cohort, Enrolment, Key, Plan, Work
 from credence_cli.oulad.progress import Meter, Report
 
-ROWS_MAX: Final = 1_000
 IN_FLIGHT: Final = 4
 # A token names every stream of its batch, and accreditation looks for each while it waits: a few hundred are light.
 GROUP_LEARNERS: Final = 200
