@@ -217,7 +217,8 @@ def _memory(seen: dict[str, Seen]) -> Table:
     note = (
         "*Own*: what no other process shares (USS). *Growth*: what a straight line through the second half rises by, "
         f"as a share of its mean, with its 95 % bounds; flat where the upper bound is at most {GROWTH_MAX:.0%} "
-        "(`bench/trend.py`)."
+        "(`bench/trend.py`). Enrolment's registers keep the history of each value, which this load goes on correcting: "
+        "they grow, and with them what answering one takes."
     )
     return Table("Memory over the run", columns, rows, note)
 
