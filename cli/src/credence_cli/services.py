@@ -10,6 +10,7 @@ import typer
 
 from credence_cli.embedded.stack import SERVICES
 from credence_cli.exits import CommandFailed, Exit
+from credence_cli.output import say
 
 T = TypeVar("T")
 
@@ -44,3 +45,12 @@ async def ask_each(
 def worst(failures: Mapping[str, CommandFailed]) -> Exit:
     """The exit code of the command: the gravest of its failures, OK without one."""
     return max((failure.exit_code for failure in failures.values()), default=Exit.OK)
+
+
+def told(failures: Mapping[str, CommandFailed]) -> Exit:
+    """Says what each service could not answer, and gives the exit code."""
+    for name, failure in failures.items():
+        say(f"{name}: {failure}")
+        for detail in failure.details:
+            say(f"  {detail}")
+    return worst(failures)

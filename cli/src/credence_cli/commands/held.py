@@ -24,7 +24,7 @@ from credence_cli.exits import Exit
 from credence_cli.identity import Identity
 from credence_cli.limits import SHOWN_BYTES_MAX
 from credence_cli.output import out, plain, say, show, table
-from credence_cli.services import Service, ask_each, chosen, worst
+from credence_cli.services import Service, ask_each, chosen, told
 
 app = typer.Typer(
     help="Streams that stand aside because a record of theirs cannot be folded, or one before it has not come.",
@@ -125,10 +125,9 @@ def list_held(
                         return whole
 
             answers, failures = await ask_each(_services(service, consumer), ask)
-        show(answers, as_json, lambda: _show_list(list(answers.values())))
-        for name, failure in failures.items():
-            say(f"{name}: {failure}")
-        return worst(failures)
+        if answers or as_json:
+            show(answers, as_json, lambda: _show_list(list(answers.values())))
+        return told(failures)
 
     run(work())
 
@@ -178,8 +177,8 @@ def show_held(consumer: Holder, stream: Stream, limit: Limit = 20, as_json: Json
                 more = len(entries) > limit or bool(page.next_page_token)
                 if len(entries) >= limit:
                     break
-        told = [entry_data(entry) for entry in entries[:limit]]
-        show({"held": held, "entries": told, "more": more}, as_json, lambda: _show_stream(held, told, more=more))
+        shown = [entry_data(entry) for entry in entries[:limit]]
+        show({"held": held, "entries": shown, "more": more}, as_json, lambda: _show_stream(held, shown, more=more))
         return Exit.OK
 
     run(work())
@@ -294,11 +293,10 @@ def redrive(
 
             answers, failures = await ask_each(_services(service, consumer), ask)
         tried = [released for answer in answers.values() for released in answer]
-        show(answers, as_json, lambda: _show_tried(tried, dry_run=dry_run))
-        for name, failure in failures.items():
-            say(f"{name}: {failure}")
+        if answers or as_json:
+            show(answers, as_json, lambda: _show_tried(tried, dry_run=dry_run))
         stuck = Exit.SOME_REFUSED if any(t.stuck_version for t in tried) else Exit.OK
-        return max(worst(failures), stuck)
+        return max(told(failures), stuck)
 
     run(work())
 

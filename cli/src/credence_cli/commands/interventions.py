@@ -12,8 +12,8 @@ from credence_cli.client import connected
 from credence_cli.command import Json, run
 from credence_cli.exits import Exit
 from credence_cli.identity import Identity
-from credence_cli.output import say, show, table
-from credence_cli.services import Service, ask_each, chosen, worst
+from credence_cli.output import show, table
+from credence_cli.services import Service, ask_each, chosen, told
 
 
 def operations(
@@ -38,8 +38,6 @@ def operations(
         ]
         columns = ("when (UTC)", "service", "did", "to", "by", "because")
         show({name: answer.operations for name, answer in answers.items()}, as_json, lambda: table("", columns, rows))
-        for name, failure in failures.items():
-            say(f"{name}: {failure}")
-        return worst(failures)
+        return told(failures)
 
     run(work())
