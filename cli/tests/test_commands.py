@@ -703,3 +703,33 @@ def test_every_command_was_run_here_and_its_json_read_where_it_has_any(
 
 def has_json(command: Any) -> bool:
     return any("--json" in parameter.opts for parameter in command.params)
+
+
+def test_views_are_listed_rebuilt_and_dropped(stack: Home) -> None:
+    listed = {v["name"]: v for v in stack.ask("views", "list", "--service", "mentoring")["mentoring"]["views"]}
+    assert {name: (v["generation"], v.get("wants", "")) for name, v in listed.items()} == dict.fromkeys(listed, (1, ""))
+    assert "own log" in stack.call("views", "list").out
+
+    told = stack.call("views", "rebuild", "mentoring", "mentors", "--reason", "a test").err
+    assert "mentoring serves mentors generation 2" in told
+    lines = stack.call("views", "rebuild", "mentoring", "--foreign", "--reason", "a test", "--yes", "--json").out
+    assert "generations" in json.loads(lines.splitlines()[-1])["done"]
+
+    dropped = stack.ask("views", "drop", "mentoring", "mentors", "--reason", "a test")
+    assert dropped.get("dropped", []) in ([], ["mentors"]), "an empty collection is none"
+    assert [o["action"] for o in reversed(stack.ask("operations", "--service", "mentoring")["mentoring"])][-3:] == [
+        "rebuild",
+        "rebuild",
+        "drop-views",
+    ]
+
+
+def test_a_rebuild_of_what_is_not_there_says_what_is(stack: Home) -> None:
+    assert (
+        "mentoring has no view nowhere: it has awards"
+        in stack.call("views", "rebuild", "mentoring", "nowhere", exits=4).err
+    )
+    assert "no such service" in stack.call("views", "rebuild", "nowhere", exits=2).err
+    assert "every view stands" in stack.call("views", "rebuild", "mentoring", exits=4).err
+    wrong = stack.call("views", "rebuild", "mentoring", "--foreign", "--accept-epoch", "credence/enrolment", exits=2)
+    assert "SOURCE=EPOCH" in wrong.err

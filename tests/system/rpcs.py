@@ -14,13 +14,13 @@ from credence.accreditation.v1 import assessments_pb2, awards_pb2, standings_pb2
 from credence.common.v1 import access_pb2
 from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
-from credence.operations.v1 import held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2
+from credence.operations.v1 import held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2, views_pb2
 
 # tests/contracts checks that no file with an RPC is missing here.
 FILES = (
     catalogue_pb2, people_pb2, cohorts_pb2, enrolments_pb2, attendance_pb2,
     assessments_pb2, standings_pb2, awards_pb2, mentors_pb2, matches_pb2,
-    held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2,
+    held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2, views_pb2,
 )  # fmt: skip
 SERVICES = ("enrolment", "accreditation", "mentoring")
 # Every service serves this package.

@@ -19,7 +19,7 @@ from credence.accreditation.v1 import assessments_pb2 as work
 from credence.accreditation.v1 import awards_pb2, standings_pb2
 from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
-from credence.operations.v1 import held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2
+from credence.operations.v1 import held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2, views_pb2
 from credence_cli.embedded.development_secrets import AUDIENCE, ISSUER
 from credence_cli.identity import ROLES, Identity, mint
 from tests.system.platform import STORED, Platform, Refused, outcomes_of, told
@@ -277,6 +277,12 @@ CASES: dict[str, Sequence[Case]] = {
     "RedriveHeld": [lambda a: held_pb2.RedriveHeldRequest(dry_run=True)],
     "DiscardHeld": [discard],
     "ListOperations": [lambda a: operations_pb2.ListOperationsRequest()],
+    "ListViews": [lambda a: views_pb2.ListViewsRequest()],
+    # Enrolment's, which the matrix asks.
+    "RebuildViews": [
+        lambda a: views_pb2.RebuildViewsRequest(views=["pools"], reason="to see who may", confirmed="all")
+    ],
+    "DropViews": [lambda a: views_pb2.DropViewsRequest(views=["pools"], reason="to see who may")],
 }
 # What belongs to nobody: every role that may call it sees all there is.
 PUBLIC = {"ListProgrammes"}

@@ -14,6 +14,7 @@ class Exit(IntEnum):
     NOT_ALLOWED = 5  # not signed in, or not for this role
     UNAVAILABLE = 6  # a server is away, or did not answer in time: run it again
     FAILED = 7  # a defect: the message has a reference for the log
+    UNCONFIRMED = 8  # it waits for a confirmation: run it again with --yes, or at a terminal
     INTERRUPTED = 130  # Ctrl-C
     OUTPUT_CLOSED = 141  # whoever read the output has stopped, as with `| head`; the shells' own number for it
 

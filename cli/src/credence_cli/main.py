@@ -22,6 +22,7 @@ from credence_cli.commands import (
     republish,
     standing,
     status,
+    views,
 )
 from credence_cli.commands.demo import demo
 from credence_cli.exits import Exit
@@ -31,7 +32,8 @@ app = typer.Typer(
     name="credence",
     help="Credence from the command line: for partners, admissions, assessors, learners and operators.",
     epilog="Exit codes: 0 done, 1 some rows refused, 2 wrong usage or file, 3 not found, 4 refused, 5 not allowed, "
-    "6 a server is away or slow (run it again), 7 a defect, 130 interrupted, 141 nobody reads the output any more.",
+    "6 a server is away or slow (run it again), 7 a defect, 8 it waits for a confirmation, "
+    "130 interrupted, 141 nobody reads the output any more.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,6 +58,7 @@ app.command()(status.status)
 app.command()(operations.lag)
 app.command()(interventions.operations)
 app.command()(republish.republish)
+app.add_typer(views.app, name="views")
 app.command()(operations.token)
 app.command()(operations.secrets)
 

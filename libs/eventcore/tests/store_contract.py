@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from eventcore.event import StoredEvent
+from eventcore.generations import Building, Catalogue, GenerationStore, Standing, room
 from eventcore.store import (
     Append,
     AppendStore,
@@ -29,11 +30,12 @@ from eventcore.store import (
     Mark,
     OperationLog,
     Outbox,
+    Rooms,
     Step,
+    StreamStore,
     TargetStore,
     Tombstone,
     Versioned,
-    ViewStore,
     Write,
 )
 
@@ -44,18 +46,19 @@ MARKS: tuple[Mark, ...] = ("unfolded", "unpublished")
 WRITERS = [f"writer{n:02d}" for n in range(50)]
 
 
-class Log(AppendStore, Outbox, Protocol):
+class Log(AppendStore, Outbox, StreamStore, Protocol):
     """Whatever keeps the log keeps its marks."""
 
 
 @dataclass(frozen=True)
 class Stores:
     appends: Log
-    views: ViewStore
+    views: Rooms
     targets: TargetStore
     keys: KeyStore
     operations: OperationLog
     held: HeldStore
+    generations: GenerationStore
 
 
 def append(stream: str, first: int = 1, count: int = 1, *, by: str = "someone") -> Append:
@@ -686,3 +689,62 @@ class StoreContract:
         await stores.held.discard([replace(first, reason="another")])
         assert await stores.held.discards("e1", "tally-a") == [first, other]
         assert await stores.held.discards("e1", "tally-b") == []
+
+    # Generations
+
+    async def test_of_fifty_who_change_the_generations_at_once_one_wins(self, stores: Stores) -> None:
+        seen = await stores.generations.read()
+        assert seen == Catalogue()
+        news = [seen.model_copy(update={"views": {w: Standing(generation=2, last=2)}}) for w in WRITERS]
+        won = await asyncio.gather(*(stores.generations.swap(seen, new) for new in news))
+        assert won.count(True) == 1
+        stored = await stores.generations.read()
+        assert stored == news[won.index(True)].model_copy(update={"revision": 1})
+        assert await stores.generations.swap(stored, stored.model_copy(update={"views": {}}))
+        assert not await stores.generations.swap(stored, stored)
+
+    async def test_what_is_being_built_comes_back_as_it_was_stored(self, stores: Stores) -> None:
+        building = Building(
+            views={"tallies": 2}, fingerprints={"tallies": "f"}, builder="b", started=NOON, actor="operator",
+            reason="a test", offsets=(("credence.sample.v1", 3, 17),), after="tally-a", stuck=("tally-b",),
+            epochs={"credence/sample": "e"},
+        )  # fmt: skip
+        new = Catalogue(building=building, epochs={"credence/sample": "e"}, retired={"credence/sample": ("d",)})
+        assert await stores.generations.swap(Catalogue(), new)
+        assert await stores.generations.read() == new.model_copy(update={"revision": 1})
+
+    async def test_rooms_are_apart_and_a_dropped_one_is_empty(self, stores: Stores) -> None:
+        other = room("tallies", 2)
+        await stores.views.open_room(other, [("cohort",)])
+        for name in ("tallies", other):
+            assert await stores.views.write(name, [Write("tally-a", 0, 1, view_body(name))]) == [True]
+        assert await stores.views.rooms_of("tallies") == ["tallies", other]
+        assert await stores.views.count(other, {}) == 1
+        await stores.views.drop_room(other)
+        await stores.views.drop_room(other)
+        assert await stores.views.load(other, ["tally-a"]) == {}
+        assert (await stores.views.load("tallies", ["tally-a"]))["tally-a"].body == view_body("tallies")
+        assert await stores.views.rooms_of("tallies") == ["tallies"]
+
+    async def test_another_history_is_bound_with_those_given_up_for_it(self, stores: Stores) -> None:
+        assert await stores.views.histories() == {}
+        await stores.views.bind_epoch("credence/sample", "e1")
+        assert await stores.views.histories() == {"credence/sample": ("e1", ())}
+        await stores.views.rebind("credence/sample", "e2", ["e1"])
+        assert await stores.views.histories() == {"credence/sample": ("e2", ("e1",))}
+        assert await stores.views.bind_epoch("credence/sample", "e3") == "e2"
+
+    async def test_a_category_lists_its_streams_in_order_and_in_pages(self, stores: Stores) -> None:
+        names = [f"tally-{n:03d}" for n in range(7)]
+        await stores.appends.insert([append(s, first) for s in reversed(names) for first in (1, 2)])
+        await stores.appends.insert([append("tallyman-a"), append("tall-a")])
+        assert await stores.appends.list_streams("tally", limit=4) == names[:4]
+        assert await stores.appends.list_streams("tally", after=names[3], limit=4) == names[4:]
+        assert await stores.appends.list_streams("none", limit=4) == []
+        assert await stores.appends.count_streams("tally") == 7
+
+    async def test_targets_are_listed_in_order_and_in_pages(self, stores: Stores) -> None:
+        names = [f"target-{n}" for n in range(5)]
+        await stores.targets.mark("sample", list(reversed(names)))
+        assert await stores.targets.names("sample", limit=3) == names[:3]
+        assert await stores.targets.names("sample", after=names[2], limit=3) == names[3:]

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
+from eventcore.memory import (
+    MemoryAppends,
+    MemoryGenerations,
+    MemoryHeld,
+    MemoryKeys,
+    MemoryOperations,
+    MemoryTargets,
+    MemoryViews,
+)
 from eventcore.store import Append, Insert
 
 from .store_contract import WRITERS, StoreContract, Stores, append, check_dense
@@ -28,6 +36,7 @@ class TestMemoryStores(StoreContract):
             MemoryKeys(switch=give_way),
             MemoryOperations(switch=give_way),
             MemoryHeld(switch=give_way),
+            MemoryGenerations(switch=give_way),
         )
 
 

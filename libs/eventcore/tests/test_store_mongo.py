@@ -68,7 +68,9 @@ async def mongo(mongo_uri: str, database: str) -> AsyncIterator[MongoStores]:
 class TestMongoStores(StoreContract):
     @pytest.fixture
     def stores(self, mongo: MongoStores) -> Stores:
-        return Stores(mongo.appends, mongo.views, mongo.targets, mongo.keys, mongo.operations, mongo.held)
+        return Stores(
+            mongo.appends, mongo.views, mongo.targets, mongo.keys, mongo.operations, mongo.held, mongo.generations
+        )
 
 
 async def test_fifty_writers_in_five_processes_leave_dense_versions_and_lose_nothing(

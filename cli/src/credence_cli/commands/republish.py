@@ -55,7 +55,7 @@ def republish(
 
     async def work() -> Exit:
         told = pb.RepublishResponse()
-        with _Shown(name) as shown:
+        with Shown(name) as shown:
             try:
                 async with connected(Identity.of("operator")) as client:
                     stub = client.stub(log_pb2_grpc.LogServiceStub, name)
@@ -83,7 +83,7 @@ def _say_where(service: str, told: pb.RepublishResponse) -> None:
             say(f"All is marked and goes out by itself; watch it with `credence status --service {service} --watch`.")
 
 
-class _Shown:
+class Shown:
     """A bar for each phase, on standard error."""
 
     def __init__(self, service: str) -> None:
@@ -93,7 +93,7 @@ class _Shown:
         self._open: AbstractContextManager[Meter] | None = None
         self._meter: Meter | None = None
 
-    def __enter__(self) -> _Shown:
+    def __enter__(self) -> Shown:
         return self
 
     def __exit__(self, *_: object) -> None:

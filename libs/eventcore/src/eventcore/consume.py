@@ -10,9 +10,10 @@ from typing import Any
 from eventcore.decider import category_of
 from eventcore.event import Recorded
 from eventcore.fold import Folder, Undecodable
+from eventcore.generations import PinnedViews
 from eventcore.held import LIMITS, Holding, HoldLimits
 from eventcore.limits import SOURCES_MAX, TYPE_CHARS_MAX
-from eventcore.record import Malformed, Record, WrongEpoch, decode, origin
+from eventcore.record import Malformed, Origin, Record, WrongEpoch, decode, origin
 from eventcore.store import Entry, HeldStore, ViewStore
 from eventcore.trace import Span, no_span
 
@@ -79,6 +80,9 @@ class Consumer:
         Raises WrongEpoch or TooManyFaults, and the consumer must stop without committing; StoreUnavailable, and the
         batch must be handled again.
         """
+        # The batch is here, and only now are the pointers read: whatever is folded by those from before a switch was
+        # published before it began, which is what the switch waits for (see `rebuild`).
+        views = await self._views.pinned()
         records: dict[str, list[Recorded[Any]]] = {}
         came: dict[tuple[str, int], tuple[str, Received]] = {}
         for received in batch:
@@ -88,7 +92,8 @@ class Consumer:
                 record = Recorded(received.place, 1, Undecodable(str(error)), self._clock())
                 epoch = ""
             else:
-                await self._same_history(where.source, where.epoch)
+                if not await self._same_history(where, views):
+                    continue
                 if category_of(where.stream) not in self._folder.categories:
                     continue
                 record, epoch = decode(where, received.value, self._parse), where.epoch
@@ -100,7 +105,7 @@ class Consumer:
             place = (r.topic, r.partition, r.offset, r.key, r.headers, r.value)
             return Entry(self.holding.consumer, epoch, record.stream, record.version, *place, self._clock())
 
-        await self.holding.fold(records, entry)
+        await self.holding.fold(records, entry, views)
         for trace in {r.trace for found in records.values() for r in found if r.trace}:
             with self._span("fold", trace):
                 pass  # a moment in the trace: that it is folded and marked
@@ -110,22 +115,35 @@ class Consumer:
             where = origin(_received(entry).texts)
         except Malformed as error:
             return Recorded(entry.stream, entry.version, Undecodable(str(error)), entry.at)
-        await self._same_history(where.source, where.epoch)
+        if not await self._same_history(where, await self._views.pinned()):
+            return Recorded(entry.stream, entry.version, Undecodable("of a history that was given up"), entry.at)
         return decode(where, entry.value, self._parse)
 
     async def _again(self, entry: Entry) -> None:
         await self.handle([_received(entry)])
 
-    async def _same_history(self, source: str, epoch: str) -> None:
-        if source not in self._epochs:
+    async def _same_history(self, where: Origin, views: PinnedViews) -> bool:
+        """Whether a record is of the history these views are folded from; False where it is of one given up for it."""
+        source, epoch = where.source, where.epoch
+        if source in views.catalogue.epochs:
+            self._epochs[source] = views.catalogue.epochs[source]  # by the same pointers as the fold's
+        elif source not in self._epochs:
             if len(self._epochs) >= SOURCES_MAX:
                 raise WrongEpoch(f"{source[:TYPE_CHARS_MAX]} is one source too many: {SOURCES_MAX} are known already")
-            self._epochs[source] = await self._views.bind_epoch(source, epoch)
-        if self._epochs[source] != epoch:
-            raise WrongEpoch(
-                f"{source} speaks from epoch {epoch}, these views were folded from {self._epochs[source]}: "
-                "its store was replaced. Rebuild the views from the new log, or restore the old store."
-            )
+            self._epochs[source] = await views.bind_epoch(source, epoch)
+        if self._epochs[source] == epoch:
+            return True
+        if epoch in views.catalogue.retired.get(source, ()):
+            return False
+        raise other_history(source, epoch, self._epochs[source])
+
+
+def other_history(source: str, epoch: str, bound: str) -> WrongEpoch:
+    return WrongEpoch(
+        f"{source} speaks from epoch {epoch}, these views were folded from {bound}: its store was replaced. Restore "
+        f"the old store; or, if the new one is the truth from now on, build all foreign views from it: "
+        f"`credence views rebuild SERVICE --foreign --accept-epoch {source}={epoch}`"
+    )
 
 
 def _received(entry: Entry) -> Received:

@@ -121,17 +121,21 @@ class Marker:
         marked: Callable[[str], None] = lambda _evaluation: None,
     ) -> None:
         self._evaluations = evaluations
-        self._reader = Reader(views)
+        self._views = views
         self._targets = targets
         self._marked = marked
 
     async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
         known = {s: d for s, d in documents.items() if d is not None}
-        for evaluation in self._evaluations:
-            dependants = evaluation.dependants.get(view.name)
-            if dependants is None or not known:
-                continue
-            targets = sorted(await dependants(self._reader, known))
+        resting = [(e, e.dependants[view.name]) for e in self._evaluations if view.name in e.dependants]
+        if not known or not resting:
+            return
+        # The pointer is read after the documents were written, not when their fold began. Else, with a switch in
+        # between, a document that the new generation got meanwhile would be looked up in the old one: its target
+        # could be evaluated before our write, and nobody would mark it again.
+        reader = Reader(await self._views.pinned())
+        for evaluation, dependants in resting:
+            targets = sorted(await dependants(reader, known))
             if targets:
                 await self._targets.mark(evaluation.name, targets)
                 self._marked(evaluation.name)
@@ -188,7 +192,7 @@ class Evaluator:
         span: Span = no_span,
     ) -> None:
         self._evaluation = evaluation
-        self._reader = Reader(views)
+        self._views = views
         self._targets = targets
         self._executor = executor
         self._clock = clock
@@ -213,7 +217,13 @@ class Evaluator:
         due = self._take(found, asked)
         if not due:
             return Pass()
-        facts = await self._evaluation.facts(self._reader, list(due))
+        # So is the pointer: a target that was marked after a switch must not be finished on the generation before it.
+        views = await self._views.pinned()
+        if missing := sorted(v for v in self._evaluation.dependants if not views.serves(v)):
+            raise StoreUnavailable(f"{name} rests on {', '.join(missing)}, which was never built: rebuild it")
+        facts = await self._evaluation.facts(Reader(views), list(due))
+        if not await views.still():
+            return Pass(lost=len(due))  # switched meanwhile; once switched, what was read may have been dropped
         now = self._clock()  # one and the same for the verdict and for its commands
         before = {target: self._failing.pop(target, None) for target in due}
         judged, failed = self._judge(due, facts, now)

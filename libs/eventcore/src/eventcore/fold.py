@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -15,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from eventcore.decider import category_of
 from eventcore.event import Recorded
+from eventcore.generations import Catalogue, PinnedViews, open_gate
 from eventcore.limits import TOLD_CHARS_MAX
-from eventcore.store import ABSENT, Unstorable, Versioned, ViewStore, Write
+from eventcore.store import ABSENT, StoreUnavailable, Unstorable, Versioned, ViewStore, Write
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -84,6 +86,13 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"[:TOLD_CHARS_MAX]
 
 
+Records: TypeAlias = Mapping[str, Sequence[Recorded[Any]]]  # by stream
+
+
+async def nothing_else(_records: Records) -> None:
+    """Nothing is being built."""
+
+
 class Marks(Protocol):
     async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
         """Marks every evaluation that depends on these documents (by stream), as they now stand in the store."""
@@ -91,11 +100,25 @@ class Marks(Protocol):
 
 
 class Folder:
-    """Folds records into views and marks what depends on them."""
+    """Folds records into views and marks what depends on them.
 
-    def __init__(self, views: Sequence[View[Any]], store: ViewStore, marks: Marks) -> None:
+    `also` is given the records first: it folds them into what is being built of these views. `gate` raises
+    StoreUnavailable while they are being switched. For both, and the order of things here, see `rebuild`.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View[Any]],
+        store: ViewStore,
+        marks: Marks,
+        *,
+        also: Callable[[Records], Awaitable[None]] = nothing_else,
+        gate: Callable[[Catalogue], Awaitable[None]] = open_gate,
+    ) -> None:
         self._store = store
         self._marks = marks
+        self._also = also
+        self._gate = gate
         self._by_category: dict[str, list[View[Any]]] = {}
         for view in views:
             self._by_category.setdefault(view.category, []).append(view)
@@ -104,17 +127,38 @@ class Folder:
     def categories(self) -> Collection[str]:
         return self._by_category.keys()
 
-    async def fold(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> dict[str, Fault]:
+    async def fold(self, records: Records, pinned: PinnedViews | None = None) -> dict[str, Fault]:
         """Folds each stream's records (any order, repetitions welcome). Returns when all is written and marked.
 
-        Gives the streams that cannot go on; what came before each fault is folded. Raises StoreUnavailable, and then
-        nothing may be acknowledged.
+        `pinned` are pointers that were read after the records were. Gives the streams that cannot go on; what came
+        before each fault is folded. Raises StoreUnavailable, and then nothing may be acknowledged.
         """
-        return await self._each(records, self._fold_view)
+        await self._also(records)
+        # Read anew, after the records were. One pointer for all of a fold, or a document could be read from one
+        # generation and written to another.
+        pinned = pinned or await self._store.pinned()
+        await self._gate(pinned.catalogue)
+        at = self._at(pinned)
+        faults = await at._each(records, at._fold_view)
+        # And once more: what is acknowledged was folded while its generation served, and before a switch began to ask
+        # whether everything is in the new one. Otherwise it comes again, and is folded into that.
+        after = await self._store.pinned()
+        await self._gate(after.catalogue)
+        if after.catalogue.generations() != pinned.catalogue.generations():
+            raise StoreUnavailable("views were switched to a new generation meanwhile")
+        return faults
 
-    async def rehearse(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> dict[str, Fault]:
+    async def rehearse(self, records: Records) -> dict[str, Fault]:
         """What `fold` would give. Writes and marks nothing."""
-        return await self._each(records, self._rehearse_view)
+        at = self._at(await self._store.pinned())
+        return await at._each(records, at._rehearse_view)
+
+    def _at(self, pinned: PinnedViews) -> Folder:
+        """The same by these pointers. A view that was never built is not folded live: all its streams were gaps."""
+        at = copy(self)
+        at._store = pinned
+        at._by_category = {c: [v for v in views if pinned.serves(v.name)] for c, views in self._by_category.items()}
+        return at
 
     async def _each(self, records: Mapping[str, Sequence[Recorded[Any]]], fold: _FoldView) -> dict[str, Fault]:
         """One fault a stream: the earliest of its views'."""

@@ -22,6 +22,7 @@ from typing import Any
 from eventcore.decider import category_of
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Fault, Folder, Gap, Poison, Undecodable
+from eventcore.generations import PinnedViews
 from eventcore.limits import (
     HELD_BATCH_MIN,
     HELD_PAGE_MAX,
@@ -105,13 +106,16 @@ class Holding:
         self._limits = limits
 
     async def fold(
-        self, records: Mapping[str, Sequence[Recorded[Any]]], entry: Callable[[Recorded[Any]], Entry]
+        self,
+        records: Mapping[str, Sequence[Recorded[Any]]],
+        entry: Callable[[Recorded[Any]], Entry],
+        pinned: PinnedViews | None = None,
     ) -> None:
-        """Returns when everything is folded and marked, or held as `entry(record)`.
+        """Returns when everything is folded and marked, or held as `entry(record)`. `pinned` as for `Folder.fold`.
 
         Raises StoreUnavailable; TooManyFaults, and then nothing is held.
         """
-        await self.settle(records, await self._folder.fold(records), entry)
+        await self.settle(records, await self._folder.fold(records, pinned), entry)
 
     async def settle(
         self,

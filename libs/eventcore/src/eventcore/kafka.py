@@ -11,12 +11,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faststream.kafka import KafkaBroker
@@ -35,6 +35,7 @@ from eventcore.limits import (
     PRODUCE_REQUEST_BYTES_MAX,
 )
 from eventcore.loops import Report
+from eventcore.rebuild.sources import LogAway, Place
 from eventcore.record import Record
 from eventcore.store import StoreUnavailable
 
@@ -538,6 +539,106 @@ class KafkaSource:
         if tp in self._aims and self._next.get(tp, -1) >= end:
             self._complete[tp] = seen
             del self._aims[tp]
+
+
+class KafkaLog:
+    """Topics read without a group, from wherever one likes: what a rebuild reads (`rebuild.Log`).
+
+    A broker that does not answer for `silence_seconds` is away. One reader at a time.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        topics: Sequence[str],
+        silence_seconds: float = 15.0,
+        settings: SourceSettings = SourceSettings(),
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._topics = tuple(topics)
+        self._silence_seconds = silence_seconds
+        self._settings = settings
+        self._consumer: Any = None
+
+    async def bounds(self) -> dict[Place, tuple[int, int]]:
+        """See `rebuild.Log`."""
+        try:
+            async with asyncio.timeout(self._silence_seconds):
+                consumer = await self._started()
+                held = consumer.assignment()
+                first, end = await consumer.beginning_offsets(held), await consumer.end_offsets(held)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise LogAway(f"Kafka does not tell how far {', '.join(self._topics)} go: {error!r}") from error
+        return {(tp.topic, tp.partition): (first[tp], end[tp]) for tp in held}
+
+    async def read(self, start: Mapping[Place, int], end: Mapping[Place, int]) -> AsyncIterator[Sequence[Received]]:
+        """See `rebuild.Log`."""
+        try:
+            async for batch in self._batches(start, end):
+                yield batch
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise LogAway(f"Kafka does not give {', '.join(self._topics)} to their end: {error!r}") from error
+
+    async def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(self._silence_seconds):
+                    await consumer.stop()
+
+    async def _batches(self, start: Mapping[Place, int], end: Mapping[Place, int]) -> AsyncIterator[Sequence[Received]]:
+        consumer = await self._started()
+        left = {TopicPartition(*place): end[place] for place in end if start.get(place, 0) < end[place]}
+        consumer.pause(*consumer.assignment())
+        for tp in left:
+            consumer.seek(tp, start.get((tp.topic, tp.partition), 0))
+        consumer.resume(*left)
+        heard = time.monotonic()
+        while left:
+            found = await consumer.getmany(
+                *left, timeout_ms=self._settings.batch_timeout_ms, max_records=self._settings.max_records
+            )
+            if found:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > self._silence_seconds:
+                raise TimeoutError(f"nothing came for {self._silence_seconds:g} s")
+            for tp, records in found.items():
+                if wanted := [_received(record) for record in records if record.offset < left[tp]]:
+                    yield wanted
+            # Asked of the consumer, not of the records: the last offsets of a log may hold none.
+            for tp in [tp for tp in left if await consumer.position(tp) >= left[tp]]:
+                consumer.pause(tp)
+                del left[tp]
+
+    async def _started(self) -> Any:
+        if self._consumer is None:
+            s = self._settings
+            consumer = AIOKafkaConsumer(
+                *self._topics,
+                bootstrap_servers=self._bootstrap,
+                client_id="credence-rebuild",
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                check_crcs=True,
+                request_timeout_ms=s.request_timeout_ms,
+                retry_backoff_ms=100,
+                fetch_max_wait_ms=s.fetch_max_wait_ms,
+                fetch_max_bytes=s.fetch_max_bytes,
+                max_partition_fetch_bytes=s.max_partition_fetch_bytes,
+            )
+            try:
+                async with asyncio.timeout(s.start_seconds):
+                    await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

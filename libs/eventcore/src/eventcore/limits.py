@@ -161,3 +161,39 @@ BACKOFF_FIRST_SECONDS: Final = 0.05
 BACKOFF_LAST_SECONDS: Final = 5.0
 """The longest pause between two tries. Beyond: it is tried for as long as the process runs, and
 health says what is away."""
+
+# Rebuild
+
+POINTER_SECONDS_MAX: Final = 1.0
+"""How old a query's knowledge of a view's current generation may be. Beyond: it reads it anew."""
+
+SWITCH_SILENCE_SECONDS_MAX: Final = 10.0
+"""How long consumers stand still for a switch whose builder shows no sign of life. Beyond: it is called off."""
+
+SWITCHES_MAX: Final = 5
+"""Tries at a switch that are called off. Beyond: the rebuild stops; it goes on when it is run again."""
+
+STUCK_STREAMS_MAX: Final = 1_000
+"""Streams that a rebuild may find impossible to fold. Beyond: it stops: the fold is to be mended."""
+
+UNEQUAL_DOCUMENTS_MAX: Final = 50_000
+"""Documents at two versions that a comparison looks at again. Beyond: they count as yet to be folded by the generation
+that serves, which is then far behind."""
+
+DIFFERENCES_SHOWN_MAX: Final = 20
+"""Differing documents of one view that are listed. Beyond: they are counted."""
+
+DECISIONS_SHOWN_MAX: Final = 50
+"""Decisions of one evaluation that would change and are listed. Beyond: they are counted."""
+
+PATHS_SHOWN_MAX: Final = 5
+"""Places at which one document or result differs that are named. Beyond: they are left out."""
+
+COMPARED_AT_ONCE_MAX: Final = 500
+"""Documents of each generation that are compared, or marked from, at once. Beyond: the next page."""
+
+REHEARSED_AT_ONCE_MAX: Final = 200
+"""Targets that are rehearsed at once. Beyond: the next page."""
+
+SCANNED_AT_ONCE_MAX: Final = 200
+"""Streams of the own log that a rebuild folds at once. Beyond: the next page."""

@@ -13,6 +13,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from eventcore.decider import category_of
+from eventcore.generations import Catalogue, PinnedViews, view_of
 from eventcore.store import (
     ABSENT,
     Append,
@@ -124,12 +126,27 @@ class MemoryAppends:
         await self.switch("count asked")
         return sum(a.again == republication for slots in self.streams.values() for a in slots.values())
 
+    async def list_streams(self, category: str, *, after: str = "", limit: int) -> list[str]:
+        await self.switch("list streams")
+        return [s for s in self._of(category) if s > after][:limit]
+
+    async def count_streams(self, category: str) -> int:
+        await self.switch("count streams")
+        return len(self._of(category))
+
+    def _of(self, category: str) -> list[str]:
+        return sorted(s for s, slots in self.streams.items() if slots and category_of(s) == category)
+
 
 @dataclass
 class MemoryViews:
     switch: Switch = no_switch
     documents: dict[str, dict[str, Versioned]] = field(default_factory=dict)
     epochs: dict[str, str] = field(default_factory=dict)
+    retired: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    async def pinned(self) -> PinnedViews:
+        return PinnedViews(self, Catalogue())
 
     async def load(self, view: str, streams: Sequence[str]) -> dict[str, Versioned]:
         await self.switch(f"load {view}")
@@ -167,6 +184,25 @@ class MemoryViews:
     async def bind_epoch(self, source: str, epoch: str) -> str:
         await self.switch("bind epoch")
         return self.epochs.setdefault(source, epoch)
+
+    async def open_room(self, room: str, indexes: Sequence[tuple[str, ...]]) -> None:
+        await self.switch(f"open {room}")
+
+    async def rooms_of(self, view: str) -> list[str]:
+        await self.switch(f"list rooms of {view}")
+        return sorted(r for r, documents in self.documents.items() if documents and view_of(r) == view)
+
+    async def drop_room(self, room: str) -> None:
+        await self.switch(f"drop {room}")
+        self.documents.pop(room, None)
+
+    async def histories(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        await self.switch("read histories")
+        return {source: (epoch, self.retired.get(source, ())) for source, epoch in self.epochs.items()}
+
+    async def rebind(self, source: str, epoch: str, retired: Sequence[str]) -> None:
+        await self.switch("bind epoch")
+        self.epochs[source], self.retired[source] = epoch, tuple(retired)
 
 
 def matches(body: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
@@ -233,6 +269,31 @@ class MemoryTargets:
         await self.switch(f"read {evaluation}")
         stored = self.targets.get(evaluation, {})
         return {t: stored[t] for t in targets if t in stored}
+
+    async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
+        await self.switch(f"list {evaluation}")
+        return [t for t in sorted(self.targets.get(evaluation, {})) if t > after][:limit]
+
+
+@dataclass
+class MemoryGenerations:
+    switch: Switch = no_switch
+    catalogue: Catalogue = field(default_factory=Catalogue)
+
+    async def read(self) -> Catalogue:
+        await self.switch("read generations")
+        return self.catalogue
+
+    async def swap(self, seen: Catalogue, new: Catalogue) -> bool:
+        await self.switch("swap generations")
+        return self.store(seen.revision, new)
+
+    def store(self, revision: int, new: Catalogue) -> bool:
+        """The atomic part of a swap."""
+        if self.catalogue.revision != revision:
+            return False
+        self.catalogue = new.model_copy(update={"revision": revision + 1})
+        return True
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What the kernel asks of a database, and the shapes it keeps there.
 
-Two implementations pass one contract suite (`tests/store_contract.py`): `memory.py` and `mongo/`.
+Two implementations pass one contract suite (`tests/store_contract.py`): `memory.py` and `mongo/`. Where a view's
+documents are at the moment is the business of `generations.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from eventcore.event import StoredEvent
+
+if TYPE_CHECKING:
+    from eventcore.generations import PinnedViews
 
 Mark = Literal["unfolded", "unpublished"]
 
@@ -142,6 +146,25 @@ class Outbox(Protocol):
         ...
 
 
+class StreamStore(Protocol):
+    """The log as a rebuild reads it: stream by stream."""
+
+    @property
+    def epoch(self) -> str:
+        """As AppendStore's."""
+        ...
+
+    async def list_streams(self, category: str, *, after: str = "", limit: int) -> list[str]:
+        """The category's streams beyond `after`, in order, at most `limit`."""
+        ...
+
+    async def count_streams(self, category: str) -> int: ...
+
+    async def load(self, streams: Sequence[str]) -> dict[str, list[Append]]:
+        """As AppendStore's."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Versioned:
     """A view document as stored: the fold of versions 1..`version` of one stream.
@@ -169,6 +192,10 @@ class Write:
 
 
 class ViewStore(Protocol):
+    async def pinned(self) -> PinnedViews:
+        """The same store by the pointers of this moment (see `generations`), read from the primary."""
+        ...
+
     async def load(self, view: str, streams: Sequence[str]) -> dict[str, Versioned]:
         """The documents of these streams, from the primary; absent ones give no entry."""
         ...
@@ -196,6 +223,31 @@ class ViewStore(Protocol):
 
     async def bind_epoch(self, source: str, epoch: str) -> str:
         """Remembers the first epoch seen of a source and gives back the remembered one."""
+        ...
+
+
+class Rooms(ViewStore, Protocol):
+    """The view store below the generations: here a view's name is that of a room (see `generations.room`).
+
+    By itself it serves every view from its first room.
+    """
+
+    async def open_room(self, room: str, indexes: Sequence[tuple[str, ...]]) -> None:
+        """Creates what is missing: its indexes."""
+        ...
+
+    async def rooms_of(self, view: str) -> list[str]:
+        """Every room of this view that holds anything, the first one included."""
+        ...
+
+    async def drop_room(self, room: str) -> None: ...
+
+    async def histories(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Of each source that was ever heard: the epoch its views are folded from, and those given up for it."""
+        ...
+
+    async def rebind(self, source: str, epoch: str, retired: Sequence[str]) -> None:
+        """From now on the views are folded from that epoch."""
         ...
 
 
@@ -235,6 +287,10 @@ class TargetStore(Protocol):
         ...
 
     async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]: ...
+
+    async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
+        """Every target beyond `after`, in order, at most `limit`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,21 @@ FAULTS: dict[str, str] = {
     "poison": "a record that this release cannot decode, until the fix ships",
     "skew": "the clocks of two processes differ by up to two minutes",
     "erase": "person p asks to be erased",
+    "rebuild": "views are rebuilt and switched to beside all this, and old generations dropped",
     "twins": "the same call is made twice, in one batch and side by side",
 }
+
+
+RARELY = 0.15
+
+
+def rebuilds(r: random.Random, allowed: Collection[str] | None) -> int:
+    """How many times views are rebuilt. A rebuild takes as many steps as all the rest, so it is rarer than any other
+    fault, unless it is what is looked for; and it is drawn apart, so that a seed without it stays what it was."""
+    whole = allowed is None or len(allowed) == len(FAULTS)
+    if (allowed is not None and "rebuild" not in allowed) or r.random() >= (RARELY if whole else 0.5):
+        return 0
+    return r.choice((1, 2, 4))
 
 
 @dataclass
@@ -34,7 +47,7 @@ class Rates:
 
 def draw(r: random.Random, allowed: Collection[str] | None, rates: Mapping[str, float]) -> tuple[frozenset[str], Rates]:
     """A seed's faults (each with an even chance, of those allowed) and rates."""
-    swarm = {name for name in FAULTS if r.random() < 0.5}
+    swarm = {name for name in FAULTS if name != "rebuild" and r.random() < 0.5}
     drawn = Rates(
         crash_p=r.choice([0.003, 0.01, 0.04]),
         pause_p=r.choice([0.005, 0.02, 0.06]),

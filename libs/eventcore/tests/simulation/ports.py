@@ -8,13 +8,15 @@ hold, and told to the history.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryTargets, MemoryViews
+from eventcore.consume import Received
+from eventcore.generations import Catalogue
+from eventcore.memory import MemoryAppends, MemoryGenerations, MemoryHeld, MemoryKeys, MemoryTargets, MemoryViews
 from eventcore.record import Record
 from eventcore.store import (
     ABSENT,
@@ -159,6 +161,32 @@ class Views(MemoryViews):
 
 
 @dataclass
+class Generations(MemoryGenerations):
+    world: World = field(kw_only=True)
+
+    async def read(self) -> Catalogue:
+        # Where nothing is rebuilt nobody could come between: one step fewer for each fold, mark and evaluation.
+        return await super().read() if self.world.rebuilds or self.catalogue.revision else self.catalogue
+
+    async def swap(self, seen: Catalogue, new: Catalogue) -> bool:
+        await self.switch(f"swap to {new.building.state if new.building else 'none'}")
+        return self.store(seen.revision, new)
+
+    def store(self, revision: int, new: Catalogue) -> bool:
+        stored: bool = unreliable(self.world, "swap generations", lambda: self._apply(revision, new))
+        return stored
+
+    def _apply(self, revision: int, new: Catalogue) -> bool:
+        if not super().store(revision, new):
+            return False
+        self.world.changes += 1
+        building = new.building
+        told = f"{building.state.value} {building.views} by {building.builder}" if building else "none"
+        self.world.say("generations", new.generations(), "building", told)
+        return True
+
+
+@dataclass
 class Targets(MemoryTargets):
     world: World = field(kw_only=True)
 
@@ -169,6 +197,9 @@ class Targets(MemoryTargets):
             self.world.say("mark", target, f"rev {self.targets[evaluation][target].revision}")
 
         unreliable(self.world, f"mark {target}", apply)
+
+    def dirty_now(self, evaluation: str, target: str) -> None:
+        super().dirty(evaluation, target)
 
     def settle(self, evaluation: str, finding: Finding) -> bool:
         applied: bool = unreliable(self.world, f"finish {finding.target}", lambda: self._apply(evaluation, finding))
@@ -279,6 +310,26 @@ class Bus:
         self.partitions = [[] for _ in range(PARTITIONS)]
         self.missing = False
         self.made += 1
+
+    async def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
+        await self._world.switch("read the ends")
+        return {(self.topic, p): (0, len(log)) for p, log in enumerate(self.partitions)}
+
+    async def read(
+        self, start: Mapping[tuple[str, int], int], end: Mapping[tuple[str, int], int]
+    ) -> AsyncIterator[Sequence[Received]]:
+        """As a rebuild reads: from where it wants, without a group."""
+        position = dict(start)
+        while left := [place for place in sorted(end) if position[place] < end[place]]:
+            place = self._world.r.choice(left)
+            p = place[1]
+            await self._world.switch("read the topic")
+            at = position[place]
+            records = self.partitions[p][at : min(at + self._world.r.randint(1, 4), end[place])]
+            if not records:  # the topic is another one by now
+                return
+            position[place] += len(records)
+            yield [Received.of(r, p, at + i) for i, r in enumerate(records)]
 
     def partition(self, key: str) -> int:
         # Which streams share a partition differs from seed to seed.

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eventcore import token
 from eventcore.consume import Consumer, Received
 from eventcore.decider import category_of
 from eventcore.deliver import OwnFold, Publisher, Undelivered
-from eventcore.evaluate import Evaluator
+from eventcore.evaluate import Evaluator, Marker
 from eventcore.execute import Request
 from eventcore.fold import View
 from eventcore.held import LIMITS, Holding, NotStuckThere
 from eventcore.outcome import Outcome, Status
+from eventcore.rebuild import Done, Findings, OwnLog, Rebuild, Refused, Stopped, Topics
+from eventcore.rebuild import Wish as RebuildWish
 from eventcore.store import Head, KeyErased, StoreUnavailable
 
 from . import domain
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from .world import Service, World
 
 FACTS = "acc.facts"
+FOREIGN = ("enrolments", "cohorts", "persons")
 TOKENS = token.Tokens(b"digest key of a simulation")
 
 
@@ -358,6 +362,104 @@ async def _recreate_topic(world: World, service: Service) -> None:
     world.committed = [0] * len(world.committed)
     service.bus.lost.clear()
     world.wake_all()
+
+
+# ---- rebuild
+
+
+async def builder(world: World) -> None:
+    """Rebuilds some of acc's views, one after the other, drops what is left over, and finishes what it left undone when
+    it was killed. Now and then a document is spoilt first, so that there is something to mend."""
+    acc = world.service["acc"]
+    runs = 0
+    while True:
+        rebuild = _rebuild(world)
+        try:
+            await rebuild.finish()
+            building = (await acc.generations.read()).building
+            if building is None and world.rebuilds <= 0 and not world.spoilt:
+                await idle()
+                continue
+            if building is None and not world.spoilt and world.r.random() < 0.5:
+                _spoil(world)
+            names = sorted(building.views) if building is not None else sorted(world.spoilt) or _some_views(world)
+            runs += 1
+            accept = False
+            for _ in range(2):
+                wish = RebuildWish(tuple(names), "operator", "simulated", confirmed="all", accept_differences=accept)
+                told = [t async for t in rebuild.run(wish, f"builder-{world.now}-{runs}")]
+                (found,) = [t for t in told if isinstance(t, Findings)]
+                behind = any(comparison.behind for comparison in found.comparisons)
+                accept = bool(found.suspect) and bool(world.spoilt) and not behind
+                if not accept:
+                    break
+            if isinstance(told[-1], Done):
+                world.rebuilds -= 1
+                world.spoilt -= set(names)
+                world.say("SWITCHED to", told[-1].generations)
+            else:
+                # A topic that lost a record: it is repaired, or the rebuild is given up.
+                world.say("SUSPECT", found.suspect)
+                if "loss" not in world.faults and "poison" not in world.faults:
+                    raise Violation("a difference out of nothing", [c.shown for c in found.comparisons])
+                world.rebuilds -= 1
+                await rebuild.drop(names)
+                await give_way("give up")
+            if world.r.random() < 0.5:
+                await rebuild.drop(names)
+        except (StoreUnavailable, Stopped, Refused) as held_up:
+            world.say("held up:", held_up)
+            await give_way("back-off")
+
+
+def _spoil(world: World) -> None:
+    """A register's row says another thing in the store than it did in the event, and the standing rests on it."""
+    acc = world.service["acc"]
+    room = acc.rooms.documents.get(acc.generations.catalogue.room("enrolments"), {})
+    stream = next((s for s, v in sorted(room.items()) if v.body is not None and v.body["rows"]), None)
+    if stream is None:
+        return
+    body = dict(room[stream].body or {})
+    body["rows"] = {k: {**row, "state": "A" if row["state"] == "P" else "P"} for k, row in body["rows"].items()}
+    room[stream] = replace(room[stream], body=body)
+    acc.targets.dirty_now(world.evaluation.name, domain.target_of(*domain.parts(stream)))
+    world.spoilt.add("enrolments")
+    world.changes += 1
+    world.say("SPOILT", stream)
+
+
+def _some_views(world: World) -> list[str]:
+    acc = world.service["acc"]
+    own = [v.name for v in acc.own]
+    return sorted(world.r.choice((FOREIGN, own, [*FOREIGN, *own], [world.r.choice([*FOREIGN, *own])])))
+
+
+def _rebuild(world: World) -> Rebuild:
+    acc, enr = world.service["acc"], world.service["enr"]
+
+    async def pause(seconds: float) -> None:
+        world.pause(world.me, round(seconds * world.ticks_a_second))
+        await give_way("pause")
+
+    return Rebuild(
+        name="acc",
+        views=[*acc.own, world.view.enrolment, world.view.cohort, world.view.person],
+        own=acc.own,
+        fingerprints=dict.fromkeys([*FOREIGN, *(v.name for v in acc.own)], "fold"),
+        rooms=acc.rooms,
+        store=acc.views,
+        generations=acc.generations,
+        log=OwnLog(acc.appends, acc.deciders, page=world.r.choice((1, 2, 50))),
+        topics=Topics(enr.bus, world.parse),
+        evaluations=[world.evaluation],
+        targets=acc.targets,
+        marks=Marker([world.evaluation], acc.views, acc.targets),
+        discards=acc.held.discards,
+        forget=partial(acc.held.forget, FACTS),
+        now=world.clock,
+        clock=lambda: world.ticks() / world.ticks_a_second,
+        pause=pause,
+    )
 
 
 # ---- evaluate

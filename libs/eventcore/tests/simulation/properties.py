@@ -141,7 +141,8 @@ def _views(world: World) -> None:
 
 
 def _document(world: World, service: Service, kind: View[Any], stream: str, home: Service, foreign: bool) -> None:
-    found = service.views.documents.get(kind.name, {}).get(stream, ABSENT)
+    room = service.generations.catalogue.room(kind.name)
+    found = service.rooms.documents.get(room, {}).get(stream, ABSENT)
     document, version = None, 0
     for event in _events(world, home, stream):
         seen = _as_consumed(world, event) if foreign else event
@@ -212,7 +213,7 @@ def _erasure(world: World) -> None:
         buried = {person for person, key in service.keys.keys.items() if isinstance(key, Tombstone)}
         if buried != erased:
             raise Violation("erased, and there is a key", service.name, erased, buried)
-        bodies = [v.body for documents in service.views.documents.values() for v in documents.values()]
+        bodies = [v.body for documents in service.rooms.documents.values() for v in documents.values()]
         values = [r.value for log in service.bus.partitions for r in log]
         stored = [e.data for append in _appends(service) for e in append.events]
         if NOTE in repr((bodies, stored)) or NOTE.encode() in b"".join(values):

@@ -14,17 +14,20 @@ from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Marker
 from eventcore.execute import Executor, Limits
 from eventcore.fold import Folder, View
+from eventcore.generations import CurrentViews, Gate
 from eventcore.personal import Keyring
+from eventcore.rebuild import Also
 from eventcore.store import StoreUnavailable
 
 from . import domain, ports, processes, script
-from .faults import draw
+from .faults import draw, rebuilds
 from .scheduler import STEPS_MAX, Scheduler, Violation, give_way
 
 OF_SERVICE = {"enrol": "enr", "cohort": "enr", "person": "enr", "assess": "acc", "rcredit": "acc"}
 DIGEST_KEY = b"simulated"
 MASTER_KEY = bytes(32)
 FOR_LONG = 5000  # ticks: until all others have nothing left to do
+BUILDING = ("read the ends", "swap to marking", "swap to switching", "list standings", "mark standings")
 WINDOWS = [
     (process, operation)
     for process, operations in {
@@ -44,6 +47,8 @@ WINDOWS = [
     for operation in operations
 ]
 """Before what a seed's process may be frozen, with all it knows, until the others are done."""
+TICKS_A_SECOND = 100  # of a rebuild, so that its pauses are as long beside a read as they are in earnest
+POINTER_TICKS, SWITCH_TICKS = 1.0 * TICKS_A_SECOND, 10.0 * TICKS_A_SECOND
 SKEW = 60  # seconds a clock may be off, either way
 
 
@@ -53,7 +58,9 @@ class Service:
 
     name: str
     appends: ports.Appends
-    views: ports.Views
+    rooms: ports.Views
+    generations: ports.Generations
+    views: CurrentViews
     targets: ports.Targets
     keys: ports.Keys
     held: ports.Held
@@ -102,6 +109,13 @@ class World(Scheduler):
         self.discarded: set[str] = set()
         freezes = "pause" in self.faults and r.random() < 0.7
         self.frozen = r.choice(WINDOWS) if freezes else None
+        apart = random.Random(f"rebuilds of {seed}")
+        self.rebuilds = rebuilds(apart, faults)
+        if self.rebuilds:
+            self.faults |= {"rebuild"}
+            if freezes and apart.random() < 0.5:
+                self.frozen = ("builder", apart.choice(BUILDING))
+        self.spoilt: set[str] = set()
         self.republish_at = r.randint(100, 1500) if "replay" in self.faults else None
         self.repair_at = r.randint(100, 1500)
         # The operator makes a topic that lost records anew instead of filling it, which takes its processes down.
@@ -129,7 +143,9 @@ class World(Scheduler):
             name: Service(
                 name,
                 ports.Appends(f"epoch-{name}", self.switch, world=self),
-                ports.Views(self.switch, world=self, service=name),
+                rooms := ports.Views(self.switch, world=self, service=name),
+                generations := ports.Generations(self.switch, world=self),
+                CurrentViews(rooms, generations, self.ticks, seconds=POINTER_TICKS),
                 ports.Targets(self.switch, world=self),
                 ports.Keys(self.switch, world=self, service=name),
                 ports.Held(self.switch, world=self),
@@ -151,6 +167,8 @@ class World(Scheduler):
             self.start(f"evaluator{i}", lambda: processes.evaluator(self))
             self.start(f"sweeper{i}", lambda: processes.sweeper(self))
         self.start("operator", lambda: processes.operator(self))
+        if "rebuild" in self.faults:
+            self.start("builder", lambda: processes.builder(self))
         if "erase" in self.faults:
             self.start("eraser", lambda: processes.eraser(self))
 
@@ -172,10 +190,21 @@ class World(Scheduler):
     def folder(self, service: Service, views: Sequence[View[Any]]) -> Folder:
         evaluations = [self.evaluation] if service.name == "acc" else []
         marks = Marker(evaluations, service.views, service.targets)
-        return Folder(views, service.views, ErasingMarks(marks, self.keyring(service), self.clock))
+        erasing = ErasingMarks(marks, self.keyring(service), self.clock)
+        if views is service.own:
+            also = Also(views, service.views, service.appends, service.deciders)
+            return Folder(views, service.views, erasing, also=also)
+        gate = Gate(service.generations, [v.name for v in views], self.ticks, seconds=SWITCH_TICKS)
+        return Folder(views, service.views, erasing, gate=gate)
 
     def keyring(self, service: Service) -> Keyring:
         return Keyring(service.keys, MASTER_KEY, lambda: float(self.now))
+
+    ticks_a_second = TICKS_A_SECOND
+
+    def ticks(self) -> float:
+        """A process's own time, which only measures how long something takes."""
+        return float(self.now)
 
     def clock(self) -> datetime:
         skew = self.r.choice((-SKEW, SKEW)) if "skew" in self.faults and not self.calm else 0
@@ -309,6 +338,8 @@ class World(Scheduler):
                 self.rates.until = max(self.rates.until, min(due) + SKEW)
             elif not any(self.queues):
                 self.rates.until = 0
+        elif (awake := self.next_awake()) is not None:
+            self.now = awake  # a rebuild waits now and then
         elif due:
             self.now = min(due)
         elif self.bad and not self.fixed and self.now <= self.fix_at:

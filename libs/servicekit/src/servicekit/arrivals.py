@@ -95,3 +95,6 @@ class TellingTargets:
 
     async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]:
         return await self.targets.read(evaluation, targets)
+
+    async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
+        return await self.targets.names(evaluation, after=after, limit=limit)

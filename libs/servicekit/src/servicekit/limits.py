@@ -150,3 +150,6 @@ COUNTED_MAX: Final = 1_000
 
 BACKUP_FAULTS_MAX: Final = 20
 """Faults of a backup's log that are named. Beyond: they are left out; it is refused for the first already."""
+
+VIEWS_NAMED_MAX: Final = 100
+"""Views that one rebuild or drop names. Beyond: the request is refused."""

@@ -25,6 +25,7 @@ from credence.operations.v1 import (
     operations_pb2_grpc,
     privacy_pb2_grpc,
     status_pb2_grpc,
+    views_pb2_grpc,
 )
 from eventcore.consume import Consumer
 from eventcore.decider import Decider
@@ -34,16 +35,19 @@ from eventcore.evaluate import Evaluation, Evaluator, Marker, Reader
 from eventcore.event import Recorded, StoredByNewer, UnknownEventType
 from eventcore.execute import Executor
 from eventcore.fold import Folder, View
+from eventcore.generations import CurrentViews, Gate
 from eventcore.held import TooManyFaults
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
 from eventcore.personal import AboutPerson, Keyring
+from eventcore.rebuild import Also
 from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import AppendStore, HeldStore, StoreUnavailable
 from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
+from servicekit.generations import Generations
 from servicekit.health import Health
 from servicekit.held import sweeping
 from servicekit.kernel import Kernel
@@ -56,6 +60,7 @@ from servicekit.operations.operations import OperationApi
 from servicekit.operations.privacy import PrivacyApi
 from servicekit.operations.recording import Recording
 from servicekit.operations.status import StatusApi
+from servicekit.operations.views import ViewsApi
 from servicekit.person_data import About, PersonData
 from servicekit.process import Background, Dependency, Kit, Service
 from servicekit.settings import ServiceSettings
@@ -171,19 +176,37 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     async def pause(attempt: int) -> None:
         await asyncio.sleep(LOST_RACE_PAUSE_SECONDS * attempt)
 
+    views = CurrentViews(stores.views, stores.generations, time.monotonic)
     executor = Executor(stores.appends, settings.digest_key.get_secret_value(), pause=pause, stored=stored)
     arrivals = Arrivals(Room(max(1, int(settings.max_concurrent_rpcs * WAITING_CALLS_SHARE))))
     keyring = Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic)
-    marks = Marker(parts.evaluations, stores.views, stores.targets, marked)
+    marks = Marker(parts.evaluations, views, stores.targets, marked)
     marker = TellingMarks(ErasingMarks(marks, keyring, now), arrivals)
     targets = TellingTargets(stores.targets, arrivals)
     deciders = {d.category: d for d in parts.deciders}
-    own = Folder([v for v in parts.views if v.category in deciders], stores.views, marker)
-    foreign = Folder([v for v in parts.views if v.category not in deciders], stores.views, marker)
+    generations = Generations(
+        service=parts.name,
+        views=parts.views,
+        deciders=parts.deciders,
+        evaluations=parts.evaluations,
+        stores=stores,
+        current=views,
+        marks=marker,
+        targets=targets,
+        parse=parser(parts.listens_to.values()),
+        topics=tuple(parts.listens_to),
+        bootstrap=settings.kafka_bootstrap,
+        now=now,
+        fingerprints=Generations.fingerprints_of(parts.views),
+    )
+    also = Also(generations.own, views, stores.appends, deciders)
+    own = Folder(generations.own, views, marker, also=also)
+    gate = Gate(stores.generations, [v.name for v in generations.foreign], time.monotonic)
+    foreign = Folder(generations.foreign, views, marker, gate=gate)
     bus = KafkaBus(settings.kafka_bootstrap, client_id=parts.name)
     fold = OwnFold(f"{parts.name}.own", stores.appends, deciders, own, stores.held, now)
     facts = f"{parts.name}.facts"
-    consumer = Consumer(facts, foreign, stores.views, stores.held, parser(parts.listens_to.values()), now, span=span)
+    consumer = Consumer(facts, foreign, views, stores.held, generations.parse, now, span=span)
     holdings = [fold.holding, consumer.holding] if parts.listens_to else [fold.holding]
     publish = Publisher(
         stores.appends,
@@ -196,7 +219,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     )
     kernel = Kernel(
         executor,
-        stores.views,
+        views,
         stores.targets,
         keyring,
         now,
@@ -227,7 +250,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         name, wake = f"evaluate-{evaluation.name}", wake_evaluate[evaluation.name]
         report, done = _report(kit.health, name), work.labels(name).inc
         actor = f"{parts.name}/{evaluation.name}"
-        evaluator = Evaluator(evaluation, stores.views, targets, executor, now, actor=actor, span=span)
+        evaluator = Evaluator(evaluation, views, targets, executor, now, actor=actor, span=span)
         return Background(name, lambda: evaluate_forever(evaluator, wake, report=report, done=done))
 
     looks: dict[str, Look] = {
@@ -236,7 +259,8 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         **{f"evaluate-{e.name}": TargetsBehind(stores.targets, e.name, now) for e in parts.evaluations},
     }
     age_seconds: Callable[[], float] | None = None
-    background = [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
+    background = [Background("views", lambda: generations.watch(_report(kit.health, "views")))]
+    background += [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
     background += [evaluating(evaluation) for evaluation in parts.evaluations]
     background += sweeping(holdings, kit.health, lambda name: _report(kit.health, name))
     if parts.listens_to:
@@ -272,11 +296,14 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
             server,
         )
         held_pb2_grpc.add_HeldServiceServicer_to_server(HeldApi(stores.held, holdings, kernel.recording), server)
+        views_pb2_grpc.add_ViewsServiceServicer_to_server(ViewsApi(generations, kernel.recording), server)
         parts.register(kernel, server)
 
     async def prepare() -> None:
+        # First of all: a view that is not noted yet counts as built, and would be folded into.
+        await generations.adopt()
         await stores.prepare(parts.views, [e.name for e in parts.evaluations])
-        await destroy_again(parts.people, stores.views, keyring, now())
+        await destroy_again(parts.people, views, keyring, now())
 
     return Service(
         register=register,

@@ -16,6 +16,7 @@ from typing import Any
 
 from eventcore.fold import View
 from eventcore.mongo.appends import MongoAppends
+from eventcore.mongo.generations import MongoGenerations
 from eventcore.mongo.held import MongoHeld
 from eventcore.mongo.keys import MongoKeys
 from eventcore.mongo.link import Bounds, Link
@@ -26,6 +27,7 @@ from eventcore.mongo.views import MongoViews
 __all__ = [
     "Bounds",
     "MongoAppends",
+    "MongoGenerations",
     "MongoHeld",
     "MongoKeys",
     "MongoOperations",
@@ -43,6 +45,7 @@ class MongoStores:
         self._link = Link(uri, database, bounds)
         self.appends = MongoAppends(self._link)
         self.views = MongoViews(self._link)
+        self.generations = MongoGenerations(self._link)
         self.targets = MongoTargets(self._link)
         self.keys = MongoKeys(self._link)
         self.operations = MongoOperations(self._link)
@@ -53,7 +56,10 @@ class MongoStores:
         await self.appends.prepare()
         await self.keys.prepare()
         await self.operations.prepare()
-        await self.views.ensure_indexes(views)
+        catalogue = await self.generations.read()
+        for view in views:
+            if catalogue.standing(view.name).generation:
+                await self.views.open_room(catalogue.room(view.name), view.indexes)
         await self.targets.ensure_indexes(evaluations)
         await self.held.ensure_indexes()
 

@@ -144,6 +144,14 @@ class MongoAppends:
     async def asked(self, republication: str) -> int:
         return await self._link.count(_APPENDS, {"again": republication})
 
+    async def list_streams(self, category: str, *, after: str = "", limit: int) -> list[str]:
+        # Every stream has one append that begins it, and `slots` gives those in order.
+        found = await self._link.find(_APPENDS, _begun(category, after), sort=_SLOTS, limit=limit, fields=["stream"])
+        return [document["stream"] for document in found]
+
+    async def count_streams(self, category: str) -> int:
+        return await self._link.count(_APPENDS, _begun(category))
+
     async def _ensure_indexes(self) -> None:
         marked = [
             # The mark leads so that SecantusDB can seek by it; MongoDB needs only the partial filter.
@@ -166,6 +174,11 @@ class MongoAppends:
             "unfolded": True,
             "unpublished": True,
         }
+
+
+def _begun(category: str, after: str = "") -> dict[str, Any]:
+    """The first append of each of the category's streams beyond `after`: all that begins with `<category>-`."""
+    return {"stream": {"$gt": max(after, f"{category}-"), "$lt": f"{category}."}, "first": 1}
 
 
 def _append(document: Mapping[str, Any]) -> Append:

@@ -125,8 +125,19 @@ class Link:
             return await cursor.limit(limit).to_list(None)
 
     async def count(self, collection: str, where: Mapping[str, Any]) -> int:
+        """How many match; without a filter, as the server's bookkeeping has it, which costs nothing."""
         async with self.reached():
-            return await self._database[collection].count_documents(where)
+            if where:
+                return int(await self._database[collection].count_documents(where))
+            return int(await self._database[collection].estimated_document_count())
+
+    async def collections(self) -> list[str]:
+        async with self.reached():
+            return list(await self._database.list_collection_names())
+
+    async def drop(self, collection: str) -> None:
+        async with self.reached():
+            await self._database[collection].drop()
 
     async def find_any(
         self, collection: str, field: str, values: Iterable[str], *, sort: Sequence[tuple[str, int]] = ()

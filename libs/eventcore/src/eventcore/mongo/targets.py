@@ -62,6 +62,12 @@ class MongoTargets:
             for d in found
         }
 
+    async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
+        where = {"_id": {"$gt": after}} if after else {}
+        order = [("_id", ASCENDING)]
+        found = await self._link.find(_targets(evaluation), where, sort=order, limit=limit, fields=["_id"])
+        return [document["_id"] for document in found]
+
 
 def _targets(evaluation: str) -> str:
     return f"targets_{evaluation}"

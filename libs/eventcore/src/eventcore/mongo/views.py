@@ -7,34 +7,42 @@ from typing import Any
 
 from pymongo import ASCENDING, IndexModel, ReplaceOne
 
-from eventcore.fold import View
+from eventcore.generations import Catalogue, PinnedViews, view_of
 from eventcore.limits import IN_MAX
 from eventcore.mongo.link import Link, parts
 from eventcore.store import Versioned, Write
 
 
 class MongoViews:
-    """ViewStore: `{_id: stream, version, body}` in a collection per view, so that a new generation starts empty."""
+    """Rooms: `{_id: stream, version, body}` in a collection per room, so that a new generation starts empty."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def ensure_indexes(self, views: Sequence[View[Any]]) -> None:
-        """Creates the indexes these views name. Raises StoreUnavailable."""
-        for view in views:
-            # `_id` at the end, so that the index also gives the order that `find` pages in.
-            keys = [[(f"body.{field}", ASCENDING) for field in fields] for fields in view.indexes]
-            await self._link.index(_view(view.name), [IndexModel([*key, ("_id", ASCENDING)]) for key in keys])
+    async def pinned(self) -> PinnedViews:
+        return PinnedViews(self, Catalogue())
+
+    async def open_room(self, room: str, indexes: Sequence[tuple[str, ...]]) -> None:
+        # `_id` at the end, so that the index also gives the order that `find` pages in.
+        keys = [[(f"body.{field}", ASCENDING) for field in fields] for fields in indexes]
+        await self._link.index(_collection(room), [IndexModel([*key, ("_id", ASCENDING)]) for key in keys])
+
+    async def rooms_of(self, view: str) -> list[str]:
+        names = [n.removeprefix(_PREFIX) for n in await self._link.collections() if n.startswith(_PREFIX)]
+        return sorted(name for name in names if view_of(name) == view)
+
+    async def drop_room(self, room: str) -> None:
+        await self._link.drop(_collection(room))
 
     async def load(self, view: str, streams: Sequence[str]) -> dict[str, Versioned]:
-        return {d["_id"]: _versioned(d) for d in await self._link.find_any(_view(view), "_id", streams)}
+        return {d["_id"]: _versioned(d) for d in await self._link.find_any(_collection(view), "_id", streams)}
 
     async def write(self, view: str, writes: Sequence[Write]) -> list[bool]:
         # Upserts throughout: where the version moved on, the filter finds nothing and the upsert meets the `_id`
         # that is there, which names the miss. Without it the answer is only how many missed. (A document that was
         # deleted since it was seen is written anew, which is right: its body is the fold of everything so far.)
         missed = await self._link.write(
-            _view(view),
+            _collection(view),
             [ReplaceOne({"_id": w.stream, "version": w.seen}, _versioned_document(w), upsert=True) for w in writes],
         )
         return [position not in missed for position in range(len(writes))]
@@ -55,18 +63,33 @@ class MongoViews:
             # What matches the list matches a part of it, and the first `limit` overall are among each part's first.
             queries = [query | {longest: {"$in": part}} for part in parts(lists[longest], IN_MAX)]
         order = [("_id", ASCENDING)]
-        found = {d["_id"]: d for q in queries for d in await self._link.find(_view(view), q, sort=order, limit=limit)}
+        found = {
+            d["_id"]: d for q in queries for d in await self._link.find(_collection(view), q, sort=order, limit=limit)
+        }
         return [(stream, _versioned(found[stream])) for stream in sorted(found)[:limit]]
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
-        return await self._link.count(_view(view), {f"body.{path}": wanted for path, wanted in where.items()})
+        return await self._link.count(_collection(view), {f"body.{path}": wanted for path, wanted in where.items()})
 
     async def bind_epoch(self, source: str, epoch: str) -> str:
-        return str((await self._link.keep_first("epochs", {"_id": source, "epoch": epoch}))["epoch"])
+        return str((await self._link.keep_first(_EPOCHS, {"_id": source, "epoch": epoch}))["epoch"])
+
+    async def histories(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        found = await self._link.find(_EPOCHS, {})
+        return {d["_id"]: (d["epoch"], tuple(d.get("retired", ()))) for d in found}
+
+    async def rebind(self, source: str, epoch: str, retired: Sequence[str]) -> None:
+        await self._link.write(
+            _EPOCHS, [ReplaceOne({"_id": source}, {"epoch": epoch, "retired": list(retired)}, upsert=True)]
+        )
 
 
-def _view(name: str) -> str:
-    return f"view_{name}"
+_EPOCHS = "epochs"
+_PREFIX = "view_"
+
+
+def _collection(room: str) -> str:
+    return f"{_PREFIX}{room}"
 
 
 def _versioned(document: Mapping[str, Any]) -> Versioned:

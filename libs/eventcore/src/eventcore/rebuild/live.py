@@ -1,0 +1,154 @@
+"""What the live side of a service does about generations: adopt them at the start, fold into the one that is being
+built, finish what a dead builder left, tell what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from eventcore.decider import Decider
+from eventcore.evaluate import Evaluation
+from eventcore.event import Recorded
+from eventcore.fold import Folder, Gap, Marks, View
+from eventcore.generations import Catalogue, GenerationStore, Standing, State, change, room
+from eventcore.limits import COMPARED_AT_ONCE_MAX
+from eventcore.rebuild.rehearse import documents_of
+from eventcore.rebuild.sources import readable
+from eventcore.store import Rooms, StreamStore, TargetStore, ViewStore
+
+
+class NoMarks:
+    """Nothing rests on a generation that is being built."""
+
+    async def mark(self, view: View[Any], documents: Mapping[str, Any]) -> None:
+        pass
+
+
+class Also:
+    """Folds the service's own appends into the generation that is being built as well, if one is."""
+
+    def __init__(
+        self,
+        views: Sequence[View[Any]],
+        store: ViewStore,
+        appends: StreamStore,
+        deciders: Mapping[str, Decider[Any, Any, Any]],
+    ) -> None:
+        self._views = views
+        self._store = store
+        self._appends = appends
+        self._deciders = deciders
+
+    async def __call__(self, records: Mapping[str, Sequence[Recorded[Any]]]) -> None:
+        """Called by the Folder with what was read from the log, before it is folded into the current generation.
+
+        Before, because the pointers are read again for that: had the switch come in between, what was folded into the
+        old generation only would be missing in the new one. Thus at worst the new one is folded into twice.
+        """
+        pinned = await self._store.pinned()
+        building = pinned.catalogue.building
+        mine = [v for v in self._views if building is not None and v.name in building.views]
+        if building is None or building.state is State.MARKING or not mine:
+            return
+        folder = Folder(mine, self._store, NoMarks())
+        built = pinned.with_built(building.views)
+        faults = await folder.fold(records, built)
+        if gaps := [stream for stream, fault in faults.items() if isinstance(fault, Gap)]:
+            # The scan has not come to these streams, or was overtaken between its read and its write. What cannot be
+            # folded at all is the builder's to tell.
+            whole = await self._appends.load(gaps)
+            await folder.fold({s: readable(self._deciders, found) for s, found in whole.items()}, built)
+
+
+async def adopt(
+    store: GenerationStore,
+    rooms: Rooms,
+    views: Sequence[View[Any]],
+    fingerprints: Mapping[str, str],
+    *,
+    own: Collection[str],
+    with_history: Collection[str],
+) -> Catalogue:
+    """Notes every view that the document does not name yet, at a service's start.
+
+    A view that comes to a service later is new: where its streams have a past (`with_history`: names of views) it must
+    be built before anything is folded into it, or all of them were gaps. In a database without the document the views
+    are those that were folded before generations were kept, and are taken as built; but a foreign one (not `own`) that
+    was heard of and holds nothing was lost: the database was restored from a backup of its log. An own one is folded
+    from the log by itself then.
+    """
+    histories = await rooms.histories()
+    lost = {name for name in with_history if name not in own and not await rooms.count(room(name, 1), {})}
+
+    def edit(seen: Catalogue) -> Catalogue | None:
+        fresh = {v.name for v in views} - seen.views.keys()
+        if not fresh and seen.revision:
+            return None
+        unbuilt = fresh & set(with_history) if seen.revision else fresh & lost
+        noted = {
+            name: Standing(generation=0, last=0) if name in unbuilt else Standing(fingerprint=fingerprints[name])
+            for name in sorted(fresh)
+        }
+        known = {} if seen.revision else {source: retired for source, (_, retired) in histories.items() if retired}
+        return seen.model_copy(update={"views": {**seen.views, **noted}, "retired": {**known, **seen.retired}})
+
+    return await change(store, edit)
+
+
+def changed(catalogue: Catalogue, fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """The views that want a rebuild, each with why."""
+    found = {}
+    for name, fingerprint in fingerprints.items():
+        standing = catalogue.standing(name)
+        if not standing.generation:
+            found[name] = "never built"
+        elif standing.fingerprint and standing.fingerprint != fingerprint:
+            found[name] = "its fold changed since it was built"
+    return found
+
+
+async def finish_marking(
+    store: GenerationStore,
+    rooms: Rooms,
+    views: Sequence[View[Any]],
+    views_store: ViewStore,
+    evaluations: Sequence[Evaluation],
+    targets: TargetStore,
+    marks: Marks,
+    forget: Callable[[str], Awaitable[None]],
+) -> int:
+    """Forgets what is held of histories given up, marks everything that rests on views just switched, then takes the
+    rebuild off the document; gives how many marks it made. Harmless when another does it at the same time, or did."""
+    catalogue = await store.read()
+    building = catalogue.building
+    if building is None or building.state is not State.MARKING:
+        return 0
+    for source, epoch in catalogue.epochs.items():
+        # Beside the document, for whoever has only that: a backup keeps it.
+        await rooms.rebind(source, epoch, catalogue.retired.get(source, ()))
+    for epoch in sorted({epoch for epochs in catalogue.retired.values() for epoch in epochs}):
+        await forget(epoch)
+    marked = 0
+    for evaluation in evaluations:
+        if evaluation.dependants.keys().isdisjoint(building.views):
+            continue
+        after = ""
+        while page := await targets.names(evaluation.name, after=after, limit=COMPARED_AT_ONCE_MAX):
+            await targets.mark(evaluation.name, page)
+            marked += len(page)
+            after = page[-1]
+    # And those that only the new documents lead to, which have no target yet.
+    switched = [v for v in views if v.name in building.views]
+    async for view, documents in documents_of(switched, await views_store.pinned()):
+        await marks.mark(view, documents)
+    identity = (building.builder, building.started, building.views)
+
+    def over(seen: Catalogue) -> Catalogue | None:
+        found = seen.building
+        same = found is not None and found.state is State.MARKING
+        if not same or found is None or (found.builder, found.started, found.views) != identity:
+            return None
+        return seen.model_copy(update={"building": None})
+
+    await change(store, over)
+    return marked

@@ -1,0 +1,489 @@
+"""A rebuild beside live work: to the same content, with nothing missed, from wherever it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eventcore.evaluate import Reader
+from eventcore.fold import View
+from eventcore.generations import Catalogue, State
+from eventcore.memory import MemoryAppends, no_switch
+from eventcore.rebuild import Done, Findings, LogAway, Progress, Refused, Stopped, Wish, adopt, changed
+from eventcore.record import WrongEpoch
+from eventcore.store import StoreUnavailable, Versioned
+
+from .rebuild_rig import FINGERPRINTS, HEARD, JARS, WISH, Rig, until
+from .sample import JAR, JarDocument, drop, fold_jar
+
+OWN = Wish(("jars",), "operator", "to be sure")
+BOTH = Wish(("heard", "jars"), "operator", "to be sure")
+
+
+async def filled(rig: Rig, jars: int = 5) -> Rig:
+    await rig.executor.execute(JAR, [drop(f"jar-{n}--a", f"d{n}", coins=n % 3 + 1) for n in range(jars)])
+    await rig.deliver()
+    await rig.deliver()  # what the evaluations commanded
+    return rig
+
+
+async def one_more(rig: Rig, jar: int, name: str) -> None:
+    await rig.executor.execute(JAR, [drop(f"jar-{jar}--a", name)])
+
+
+def finding(told: list[Any]) -> Findings:
+    (found,) = [t for t in told if isinstance(t, Findings)]
+    return found
+
+
+@pytest.mark.parametrize("wish", [WISH, OWN, BOTH], ids=["foreign", "own", "both"])
+async def test_a_view_is_rebuilt_to_the_same_content_and_switched_to(wish: Wish) -> None:
+    rig = await filled(Rig())
+
+    told = await rig.run(wish)
+
+    for name in wish.views:
+        assert rig.documents(f"{name}__g2") == rig.documents(name) != {}
+        assert rig.generations.catalogue.standing(name).generation == 2
+    assert isinstance(told[-1], Done)
+    assert rig.generations.catalogue.building is None
+    assert all(c.same and c.equal == 5 for c in finding(told).comparisons)
+    assert {t.state for t in told if isinstance(t, Progress)} >= {State.BUILDING, State.VERIFYING}
+
+
+@pytest.mark.parametrize("wish", [WISH, OWN, BOTH], ids=["foreign", "own", "both"])
+async def test_live_folding_goes_on_beside_it_and_nothing_is_missing_after_the_switch(wish: Wish) -> None:
+    rig = await filled(Rig())
+    names = iter(range(1000))
+
+    async def beside(_told: object) -> None:
+        n = next(names)
+        await one_more(rig, n % 9, f"beside-{n}")  # of streams that are there, and of new ones
+        await rig.own.step()
+        await rig.publisher.step()
+        if n % 2:
+            await rig.hear()
+        found = await Reader(rig.views).find(HEARD, {})
+        assert len(found) >= 5, "a read failed to see what was there"
+
+    await rig.run_beside(beside, wish)
+
+    assert await settled_counts(rig) == await expected_counts(rig)
+    for name in wish.views:
+        assert rig.documents(f"{name}__g2") == await folded_from_scratch(rig, name)
+
+
+async def folded_from_scratch(rig: Rig, name: str) -> dict[str, tuple[int, Any]]:
+    """As a service would have it that never rebuilt anything."""
+    other = Rig()
+    other.appends.streams = rig.appends.streams
+    for mark in other.appends.marked:
+        other.appends.marked[mark] = {(s, first) for s, slots in rig.appends.streams.items() for first in slots}
+    await other.own.step()
+    await other.publisher.step()
+    await other.hear()
+    return other.documents(name)
+
+
+def dirty(rig: Rig, evaluation: str) -> bool:
+    return rig.targets.targets[evaluation]["a"].dirty
+
+
+async def settled(rig: Rig) -> None:
+    await rig.deliver()
+    while rig.appends.marked["unfolded"] or rig.committed < len(rig.topic.records) or await rig.evaluate():
+        await rig.deliver()
+
+
+async def settled_counts(rig: Rig) -> int:
+    await settled(rig)
+    result = rig.targets.targets["counts"]["a"].result
+    assert result is not None
+    return int(result["coins"])
+
+
+async def expected_counts(rig: Rig) -> int:
+    found = await Reader(rig.views).find(HEARD, {"shelf": "a"})
+    return sum(f.document.coins for f in found.values() if f.document is not None)
+
+
+async def test_after_the_switch_whatever_rests_on_the_view_is_marked_once() -> None:
+    rig = await filled(Rig())
+    while await rig.evaluate():
+        pass
+
+    await rig.run(WISH)
+
+    assert dirty(rig, "counts")
+    assert not dirty(rig, "shelves"), "it rests on another view"
+    assert await rig.evaluate() == 1
+
+
+async def test_a_switch_that_was_not_followed_by_its_marks_is_finished_by_whoever_finds_it() -> None:
+    rig = await filled(Rig())
+    while await rig.evaluate():
+        pass
+
+    async def away_after_the_flip(operation: str) -> None:
+        building = rig.generations.catalogue.building
+        if operation == "mark counts" and building is not None and building.state is State.MARKING:
+            raise StoreUnavailable("killed")
+
+    rig.targets.switch = away_after_the_flip
+    with pytest.raises(StoreUnavailable):
+        await rig.run(WISH)
+    assert rig.generations.catalogue.standing("heard").generation == 2
+    assert not dirty(rig, "counts")
+    rig.targets.switch = no_switch
+
+    assert await rig.rebuild().finish() == 1
+
+    assert dirty(rig, "counts")
+    assert rig.generations.catalogue.building is None
+
+
+@pytest.mark.parametrize("state", [State.BUILDING, State.VERIFYING, State.SWITCHING])
+@pytest.mark.parametrize("wish", [WISH, OWN, BOTH], ids=["foreign", "own", "both"])
+async def test_interrupted_anywhere_it_goes_on_from_there(wish: Wish, state: State) -> None:
+    rig = await filled(Rig(), jars=7)
+
+    async def killed(operation: str) -> None:
+        building = rig.generations.catalogue.building
+        if operation.startswith("load heard__g2") and building is not None and building.state is state:
+            raise StoreUnavailable("killed")
+
+    rig.rooms.switch = killed
+    with suppress(StoreUnavailable):
+        await until(rig.rebuild().run(wish, "b1"), state)
+    rig.rooms.switch = no_switch
+    await one_more(rig, 3, "meanwhile")
+    await one_more(rig, 8, "of a new stream")
+    await rig.own.step()
+    await rig.publisher.step()
+    await rig.hear()
+
+    told = await rig.run(wish, builder="b2")
+
+    assert isinstance(told[-1], Done)
+    for name in wish.views:
+        assert rig.documents(f"{name}__g2") == await folded_from_scratch(rig, name)
+
+
+async def test_it_goes_on_where_it_was_and_does_not_read_everything_again() -> None:
+    rig = await filled(Rig(), jars=9)
+    running = rig.rebuild().run(WISH, "b1")
+    for _ in range(4):
+        await anext(running)
+    reached = rig.generations.catalogue.building
+    assert reached is not None
+    assert reached.done > 0
+
+    told = await rig.run(WISH, builder="b2")
+
+    first = next(t for t in told if isinstance(t, Progress))
+    assert first.done > reached.done
+
+
+async def test_while_one_is_building_a_second_is_told() -> None:
+    rig = await filled(Rig(), jars=9)
+    running = rig.rebuild().run(WISH, "b1")
+    await anext(running)
+
+    async def goes_on(_seconds: float) -> None:
+        await anext(running)
+        rig.seconds += 1
+
+    second = rig.rebuild()
+    second._pause = goes_on
+    with pytest.raises(Refused, match="being built by operator"):
+        await anext(second.run(WISH, "b2"))
+
+
+async def test_a_builder_that_was_taken_over_stops() -> None:
+    rig = await filled(Rig(), jars=9)
+    running = rig.rebuild().run(WISH, "b1")
+    await anext(running)
+    await rig.run(WISH, builder="b2")
+
+    with pytest.raises(Stopped):
+        async for _ in running:
+            pass
+
+    assert rig.generations.catalogue.building is None
+    assert rig.generations.catalogue.standing("heard").generation == 2
+
+
+async def test_another_choice_of_views_is_refused_while_one_is_under_way() -> None:
+    rig = await filled(Rig())
+    await until(rig.rebuild().run(WISH, "b1"), State.BUILDING)
+
+    with pytest.raises(Refused, match="credence views drop sample heard"):
+        await rig.run(BOTH, builder="b2")
+
+
+async def test_dropped_it_leaves_nothing_behind_and_its_builder_stops() -> None:
+    rig = await filled(Rig())
+    running = rig.rebuild().run(WISH, "b1")
+    await anext(running)
+
+    assert await rig.rebuild().drop(["heard"]) == ["heard__g2"]
+
+    with pytest.raises(Stopped, match="dropped"):
+        async for _ in running:
+            pass
+    await rig.rebuild().drop(["heard"])  # of what the builder may have written since
+    assert await rig.rooms.rooms_of("heard") == ["heard"]
+    assert rig.generations.catalogue.building is None
+    told = await rig.run(WISH, builder="b2")
+    assert isinstance(told[-1], Done)
+    assert told[-1].generations == {"heard": 3}, "a number is never used twice"
+
+
+async def test_the_old_generation_stays_until_it_is_dropped() -> None:
+    rig = await filled(Rig())
+    await rig.run(WISH)
+    assert await rig.rooms.rooms_of("heard") == ["heard", "heard__g2"]
+
+    assert await rig.rebuild().drop(["heard"]) == ["heard"]
+
+    assert rig.documents("heard__g2") != {}
+
+
+async def test_the_topic_away_it_stops_and_goes_on_when_it_is_back() -> None:
+    rig = await filled(Rig(), jars=9)
+    running = rig.rebuild().run(WISH, "b1")
+    await anext(running)
+    rig.topic.away = True
+    with pytest.raises(LogAway):
+        async for _ in running:
+            pass
+    rig.topic.away = False
+
+    told = await rig.run(WISH, builder="b2")
+
+    assert isinstance(told[-1], Done)
+
+
+# ---- verified
+
+
+async def test_a_document_that_was_spoilt_is_found_and_the_switch_refused_until_it_is_accepted() -> None:
+    rig = await filled(Rig())
+    stored = rig.rooms.documents["heard"]["jar-1--a"]
+    assert stored.body is not None
+    rig.rooms.documents["heard"]["jar-1--a"] = Versioned(stored.version, {**stored.body, "coins": 99})
+
+    told = await rig.run(WISH)
+
+    found = finding(told)
+    assert isinstance(told[-1], Findings), "it is not switched"
+    assert found.suspect == ("heard",)
+    assert [(d.stream, d.paths) for d in found.comparisons[0].shown] == [("jar-1--a", ("coins",))]
+    assert rig.generations.catalogue.building is not None
+    assert rig.generations.catalogue.building.state is State.AWAITING_CONFIRMATION
+
+    refused = await rig.run(replace(WISH, confirmed="all"), builder="b2")
+    assert isinstance(refused[-1], Findings), "to confirm decisions is not to accept differences"
+    accepted = await rig.run(replace(WISH, confirmed="all", accept_differences=True), builder="b3")
+    assert isinstance(accepted[-1], Done)
+
+
+async def test_a_topic_that_lost_records_is_found_and_filled_again_it_is_not() -> None:
+    rig = await filled(Rig())
+    lost = [r for r in rig.topic.records if r.headers["ce_id"] == "jar-2--a@2"]
+    rig.topic.records = [r for r in rig.topic.records if r not in lost]
+
+    found = finding(await rig.run(WISH))
+
+    assert found.suspect == ("heard",)
+    assert found.comparisons[0].behind == 1
+    assert [(d.stream, d.serving, d.built) for d in found.comparisons[0].shown] == [("jar-2--a", 4, 1)]
+
+    whole = [r for r in rig.topic.records if r.key == "jar-2--a"] + lost  # as a republication sends them
+    rig.topic.records += sorted(whole, key=lambda r: int(r.headers["ce_sequence"]))
+    assert isinstance((await rig.run(WISH, builder="b2"))[-1], Done)
+
+
+async def test_documents_that_the_serving_generation_has_yet_to_fold_are_no_difference() -> None:
+    rig = await filled(Rig())
+    await one_more(rig, 1, "unheard")
+    await rig.own.step()
+    await rig.publisher.step()
+
+    found = finding(told := await rig.run(WISH))
+
+    assert (found.suspect, found.comparisons[0].ahead) == ((), 1)
+    assert isinstance(told[-1], Done)
+
+
+def double(document: JarDocument | None, record: Any) -> JarDocument:
+    """A fold of a later release: it counts otherwise."""
+    found = fold_jar(document, record)
+    return found if document is None or found.coins == document.coins else found.model_copy(update={"coins": 7})
+
+
+async def test_a_changed_fold_shows_its_differences_and_the_decisions_that_change_want_a_confirmation() -> None:
+    rig = await filled(Rig())
+    await adopted(rig, [JARS, HEARD])
+    while await rig.evaluate():
+        pass
+    rig.heard = replace(HEARD, fold=double)
+    rig.fingerprints["heard"] = "fold-2"
+    assert changed(rig.generations.catalogue, rig.fingerprints) == {"heard": "its fold changed since it was built"}
+
+    found = finding(told := await rig.run(WISH))
+
+    assert isinstance(told[-1], Findings)
+    assert found.suspect == ()
+    assert found.comparisons[0].different > 0
+    assert found.decisions == 1
+    [change] = found.rehearsals[0].shown
+    assert (change.evaluation, change.target, change.paths) == ("counts", "a", ("coins",))
+
+    other = await rig.run(replace(WISH, confirmed="of another list"), builder="b2")
+    assert isinstance(other[-1], Findings)
+    confirmed = await rig.run(replace(WISH, confirmed=found.digest), builder="b3")
+    assert isinstance(confirmed[-1], Done)
+    assert changed(rig.generations.catalogue, rig.fingerprints) == {}
+    rig.consumer = rig.new_consumer()
+    assert await settled_counts(rig) == await expected_counts(rig)
+
+
+async def test_documents_of_a_shape_that_cannot_be_read_any_more_are_what_a_rebuild_mends() -> None:
+    rig = await filled(Rig())
+    for stream, stored in list(rig.rooms.documents["heard"].items()):
+        rig.rooms.documents["heard"][stream] = Versioned(stored.version, {**(stored.body or {}), "coins": "many"})
+
+    found = finding(await rig.run(WISH))
+
+    [change] = found.rehearsals[0].shown
+    assert change.before == ("its facts cannot be read: ValidationError",)
+    told = await rig.run(replace(WISH, confirmed="all", accept_differences=True), builder="b2")
+    assert isinstance(told[-1], Done)
+
+
+# ---- a view that is new; another epoch
+
+
+async def test_a_new_view_of_streams_with_a_past_is_built_before_it_is_folded_live() -> None:
+    rig = await filled(Rig())
+    await adopted(rig, [JARS])
+    await adopted(rig, [JARS, HEARD], "heard")
+    rig.rooms.documents.pop("heard")
+    rig.committed = len(rig.topic.records)
+    assert changed(rig.generations.catalogue, FINGERPRINTS) == {"heard": "never built"}
+
+    await one_more(rig, 1, "later")
+    await rig.own.step()
+    await rig.publisher.step()
+    await rig.hear()  # no gap: it is not folded
+    assert rig.documents("heard") == {}
+    await rig.targets.mark("counts", ["a"])
+    with pytest.raises(StoreUnavailable, match="heard, which was never built"):
+        await rig.evaluate()
+
+    await rig.run(replace(WISH, confirmed="all"))
+    await settled(rig)
+
+    assert rig.generations.catalogue.standing("heard").generation == 1
+    assert rig.documents("heard") == await folded_from_scratch(rig, "heard")
+
+
+async def adopted(rig: Rig, views: Sequence[View[Any]], *with_history: str) -> None:
+    own = ["jars"]
+    await adopt(rig.generations, rig.rooms, views, FINGERPRINTS, own=own, with_history=with_history)
+
+
+async def test_views_that_are_there_when_generations_begin_are_taken_as_built() -> None:
+    rig = await filled(Rig())
+
+    await adopted(rig, [JARS, HEARD], "heard", "jars")
+
+    assert changed(rig.generations.catalogue, FINGERPRINTS) == {}
+    assert rig.generations.catalogue.generations() == {"jars": 1, "heard": 1}
+
+
+async def test_a_foreign_view_that_a_restored_database_has_lost_is_built_before_anything_rests_on_it() -> None:
+    rig = await filled(Rig())
+    rig.rooms.documents.clear()  # a backup keeps the log, and which histories were heard
+    rig.targets.targets.clear()
+    rig.appends.marked["unfolded"] = {(s, first) for s, slots in rig.appends.streams.items() for first in slots}
+
+    await adopted(rig, [JARS, HEARD], "heard", "jars")
+
+    assert changed(rig.generations.catalogue, FINGERPRINTS) == {"heard": "never built"}
+    await rig.own.step()
+    assert rig.documents("jars") == await folded_from_scratch(rig, "jars"), "its own log it folds by itself"
+    await rig.run(replace(WISH, confirmed="all"))
+    assert rig.documents("heard") == await folded_from_scratch(rig, "heard")
+
+
+async def test_another_epoch_is_refused_with_the_way_out_which_leads_out() -> None:
+    rig = await filled(Rig())
+    before = rig.appends
+    rig.appends = MemoryAppends(epoch="new")
+    rig.__post_init__()
+    await rig.executor.execute(JAR, [drop("jar-1--b", "anew")])
+    await rig.own.step()
+    await rig.publisher.step()
+    assert before.epoch == "memory"
+
+    with pytest.raises(WrongEpoch, match="--accept-epoch jars=new"):
+        await rig.hear()
+    with pytest.raises(WrongEpoch, match="--accept-epoch jars=new"):
+        await rig.run(WISH)
+
+    accepting = replace(WISH, epochs={"jars": "new"}, confirmed="all")
+    found = finding(await rig.run(accepting, builder="b2"))
+    assert found.suspect == ("heard",), "what only the old history had is gone"
+    told = await rig.run(replace(accepting, accept_differences=True), builder="b3")
+    assert isinstance(told[-1], Done)
+
+    assert await rig.rooms.histories() == {"jars": ("new", ("memory",))}
+
+    rig.committed = 0  # and the records of the old epoch are passed over from now on
+    await rig.hear()
+    assert rig.documents(rig.generations.catalogue.room("heard")).keys() == {"jar-1--b"}
+
+
+async def test_another_epoch_is_accepted_for_all_foreign_views_or_for_none() -> None:
+    rig = await filled(Rig())
+
+    with pytest.raises(Refused, match="also build heard"):
+        await rig.run(replace(OWN, epochs={"jars": "new"}))
+
+
+@pytest.mark.parametrize("names", [(), ("heard", "nowhere")])
+async def test_a_view_that_is_not_there_is_refused_with_those_that_are(names: tuple[str, ...]) -> None:
+    with pytest.raises(Refused, match="heard, jars"):
+        await Rig().run(replace(WISH, views=names))
+
+
+# ---- the gate
+
+
+async def test_consumers_stand_still_while_a_switch_is_made_and_call_it_off_when_its_builder_is_silent() -> None:
+    rig = await filled(Rig())
+    await until(rig.rebuild().run(WISH, "b1"), State.BUILDING)
+    catalogue = rig.generations.catalogue
+    assert catalogue.building is not None
+    switching = catalogue.building.model_copy(update={"state": State.SWITCHING})
+    assert rig.generations.store(catalogue.revision, catalogue.model_copy(update={"building": switching}))
+    await one_more(rig, 1, "meanwhile")
+    await rig.own.step()
+    await rig.publisher.step()
+
+    with pytest.raises(StoreUnavailable, match="being switched"):
+        await rig.hear()
+    rig.seconds += 60
+    with pytest.raises(StoreUnavailable, match="called off"):
+        await rig.hear()
+    await rig.hear()
+
+    found: Catalogue = rig.generations.catalogue
+    assert found.building is not None
+    assert found.building.state is State.BUILDING

@@ -1,0 +1,130 @@
+"""The generations of one service's views: noted at the start, watched while it runs, rebuilt when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from google.protobuf.message import Message
+
+from eventcore.decider import Decider
+from eventcore.evaluate import Evaluation
+from eventcore.fingerprint import fingerprint
+from eventcore.fold import Marks, View
+from eventcore.generations import Catalogue, CurrentViews, State
+from eventcore.kafka import KafkaLog
+from eventcore.mongo import MongoStores
+from eventcore.rebuild import OwnLog, Rebuild, Topics, adopt, changed
+from eventcore.store import StoreUnavailable, TargetStore
+
+WATCH_SECONDS = 2.0
+Report = Callable[[str | None], None]
+
+
+@dataclass(frozen=True)
+class Generations:
+    """What the runtime, the health and the ViewsService of a service share about its views.
+
+    `parse` reads a foreign event as the consumer does; `topics` are those it listens to.
+    """
+
+    service: str
+    views: Sequence[View[Any]]
+    deciders: Sequence[Decider[Any, Any, Any]]
+    evaluations: Sequence[Evaluation]
+    stores: MongoStores
+    current: CurrentViews
+    marks: Marks
+    targets: TargetStore
+    parse: Callable[[str, bytes], Message]
+    topics: Sequence[str]
+    bootstrap: str
+    now: Callable[[], datetime]
+    fingerprints: dict[str, str]
+
+    @staticmethod
+    def fingerprints_of(views: Sequence[View[Any]]) -> dict[str, str]:
+        return {view.name: fingerprint(view) for view in views}
+
+    @property
+    def own(self) -> list[View[Any]]:
+        categories = {decider.category for decider in self.deciders}
+        return [view for view in self.views if view.category in categories]
+
+    @property
+    def foreign(self) -> list[View[Any]]:
+        own = {view.name for view in self.own}
+        return [view for view in self.views if view.name not in own]
+
+    async def adopt(self) -> Catalogue:
+        """At the start, before anything is folded."""
+        heard = await self.stores.views.histories()
+        with_history = {view.name for view in self.foreign} if heard else set()
+        for view in self.own:
+            if await self.stores.appends.list_streams(view.category, limit=1):
+                with_history.add(view.name)
+        return await adopt(
+            self.stores.generations,
+            self.stores.views,
+            self.views,
+            self.fingerprints,
+            own={view.name for view in self.own},
+            with_history=with_history,
+        )
+
+    async def watch(self, report: Report) -> None:
+        """For as long as the service runs: tells what wants a rebuild, and finishes what a dead builder left."""
+        seen = -1
+        while True:
+            try:
+                catalogue = await self.stores.generations.read()
+                wants = changed(catalogue, self.fingerprints)
+                report(self.told(wants) if wants else None)
+                building = catalogue.building
+                if building is not None and building.state is State.MARKING and catalogue.revision == seen:
+                    # A builder that lives had this long for it. Two at once are harmless.
+                    async with self.rebuild() as rebuild:
+                        await rebuild.finish()
+                seen = catalogue.revision
+            except StoreUnavailable:
+                pass  # the health's own probe says so
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def told(self, wants: dict[str, str]) -> str:
+        """What people are told of views that want a rebuild, with the command that mends it."""
+        listed = "; ".join(f"{name}: {why}" for name, why in sorted(wants.items()))
+        return f"{listed}. Run `credence views rebuild {self.service}`"
+
+    @asynccontextmanager
+    async def rebuild(self) -> AsyncIterator[Rebuild]:
+        """A rebuild of this service, with a reader of the topics of its own."""
+        log = KafkaLog(self.bootstrap, topics=self.topics) if self.topics else None
+        try:
+            yield Rebuild(
+                name=self.service,
+                views=self.views,
+                own=self.own,
+                fingerprints=self.fingerprints,
+                rooms=self.stores.views,
+                store=self.current,
+                generations=self.stores.generations,
+                log=OwnLog(self.stores.appends, {d.category: d for d in self.deciders}),
+                topics=Topics(log, self.parse) if log is not None else None,
+                evaluations=self.evaluations,
+                targets=self.targets,
+                marks=self.marks,
+                discards=self.stores.held.discards,
+                forget=partial(self.stores.held.forget, f"{self.service}.facts"),
+                now=self.now,
+                clock=time.monotonic,
+                pause=asyncio.sleep,
+            )
+        finally:
+            if log is not None:
+                await log.close()
