@@ -245,7 +245,7 @@ class Rig:
         """
         for name in names:
             if name in self.services:
-                settled(f"{name} answers", lambda n=name: self.health(n), seconds=READY_SECONDS)  # type: ignore[misc]
+                settled(f"{name} answers", lambda n=name: bool(self.health(n)), seconds=READY_SECONDS)  # type: ignore[misc]
         with self._lock:
             self._meant_down |= set(names)
             self._touched |= set(names)

@@ -93,12 +93,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much: the faults in order, and when it is enough. `kills` are of service instances, in bursts between the
-    other faults; `commands` are acknowledged rows; it ends at `seconds` whatever is left. `calm`: how many answers
+    """How much: the faults in order, and when it is enough of an endless schedule (`kills` None: it has an end).
+    `kills_between` single instances are killed in a burst before each other fault; `commands` are acknowledged rows; it
+    ends at `seconds` whatever is left. `calm`: how many answers
     are looked at, before the first fault and after each recovery, to see how fresh views are when all is well."""
 
     faults: Iterable[Fault]
-    kills: int
+    kills: int | None
     commands: int
     seconds: float
     kills_between: int
@@ -146,8 +147,10 @@ class Storm:
 
     def _faults(self, plan: Plan, began: float) -> None:
         for fault in _with_kills(plan, self._rng, sorted(self.rig.instances)):
-            done = self.rig.kills >= plan.kills and self.outcome.history.acknowledged >= plan.commands
-            if done or time.monotonic() - began > plan.seconds:
+            enough = plan.kills is not None and self.rig.kills >= plan.kills
+            if (
+                enough and self.outcome.history.acknowledged >= plan.commands
+            ) or time.monotonic() - began > plan.seconds:
                 return
             self._strike(fault)
             self._tell()
