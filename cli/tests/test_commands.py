@@ -678,33 +678,6 @@ def operator(stack: Home) -> str:
     return stack.call("token", "--role", "operator").out.strip()
 
 
-# All of them: what is tested by itself is on a stack of its own, or on the data it imports
-ELSEWHERE = {("demo",), ("stack", "down"), ("import", "oulad")}
-
-
-def test_every_command_was_run_here_and_its_json_read_where_it_has_any(
-    stack: Home, request: pytest.FixtureRequest
-) -> None:
-    chosen = {item.name.partition("[")[0] for item in request.session.items if item.path == request.path}
-    if chosen != {name for name in globals() if name.startswith("test_")}:
-        pytest.skip("only some of this module's tests were chosen")
-    missing = [
-        " ".join(path)
-        for path, command in commands()
-        if path not in ELSEWHERE
-        and not any(
-            words[: len(path)] == path and ("--json" in words or not has_json(command)) for words in stack.called
-        )
-    ]
-    assert missing == []
-    # A demonstration is for eyes; everything else can be read by a program.
-    assert [path for path, command in commands() if not has_json(command)] == [("demo",)]
-
-
-def has_json(command: Any) -> bool:
-    return any("--json" in parameter.opts for parameter in command.params)
-
-
 def test_views_are_listed_rebuilt_and_dropped(stack: Home) -> None:
     listed = {v["name"]: v for v in stack.ask("views", "list", "--service", "mentoring")["mentoring"]["views"]}
     assert {name: (v["generation"], v.get("wants", "")) for name, v in listed.items()} == dict.fromkeys(listed, (1, ""))
@@ -733,3 +706,30 @@ def test_a_rebuild_of_what_is_not_there_says_what_is(stack: Home) -> None:
     assert "every view stands" in stack.call("views", "rebuild", "mentoring", exits=4).err
     wrong = stack.call("views", "rebuild", "mentoring", "--foreign", "--accept-epoch", "credence/enrolment", exits=2)
     assert "SOURCE=EPOCH" in wrong.err
+
+
+# All of them, at the end: what is tested by itself is on a stack of its own, or on the data it imports
+ELSEWHERE = {("demo",), ("stack", "down"), ("import", "oulad")}
+
+
+def test_every_command_was_run_here_and_its_json_read_where_it_has_any(
+    stack: Home, request: pytest.FixtureRequest
+) -> None:
+    chosen = {item.name.partition("[")[0] for item in request.session.items if item.path == request.path}
+    if chosen != {name for name in globals() if name.startswith("test_")}:
+        pytest.skip("only some of this module's tests were chosen")
+    missing = [
+        " ".join(path)
+        for path, command in commands()
+        if path not in ELSEWHERE
+        and not any(
+            words[: len(path)] == path and ("--json" in words or not has_json(command)) for words in stack.called
+        )
+    ]
+    assert missing == []
+    # A demonstration is for eyes; everything else can be read by a program.
+    assert [path for path, command in commands() if not has_json(command)] == [("demo",)]
+
+
+def has_json(command: Any) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)

@@ -19,6 +19,7 @@ WITHOUT = {
     ("enrolment/application/cohorts.py", "programmes_of"): "programmes are public to every role",
     ("enrolment/views/enrolments.py", "by_reference"): "whom a provider's words name; the provider was checked",
     ("enrolment/views/enrolments.py", "open_references"): "opens values of documents found with the scope",
+    ("enrolment/views/programmes.py", "list_programmes"): "programmes are public to every role",
     ("enrolment/views/registers.py", "references_of"): "opens one provider's words; the provider was checked",
 }
 
