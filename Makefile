@@ -35,7 +35,7 @@ demo: setup ## the whole platform on embedded servers, shown step by step (KEEP=
 
 ##@ Checks
 test: setup check ## everything that must hold: format, lint, types, contracts, drift, and every test
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: setup ## the static half of `make test`, a minute or so
 	@$(BIN)/ruff format --check --quiet . || { echo "run make format" >&2; exit 1; }

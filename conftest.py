@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.servers import SUBSTRATES, Servers, ServersMissing
 from tests.servers import servers as servers_of
@@ -36,8 +37,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Workers())
 
 
+# What takes longest goes first, so that no worker is left alone with it at the end.
+_FIRST = ("tests/reliability/", "tests/system/", "cli/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((n for n, part in enumerate(_FIRST) if item.nodeid.startswith(part)), len(_FIRST)))
+
+
 class _Workers:
     """Under xdist the servers run in the workers; the summary is the controller's."""
+
+    @pytest.hookimpl
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """A worker a file; the storms one after the other on one worker, from the start: side by side they would show
+        an overrun machine, not their faults."""
+
+        class Scheduler(LoadFileScheduling):  # type: ignore[misc]
+            def _split_scope(self, nodeid: str) -> str:
+                return _FIRST[0] if nodeid.startswith(_FIRST[0]) else super()._split_scope(nodeid)
+
+        return Scheduler(config, log)
 
     @pytest.hookimpl
     def pytest_testnodedown(self, node: Any, error: object) -> None:
