@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -14,17 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventcore import held
 from eventcore.consume import Consumer, Received
 from eventcore.event import StoredEvent
-from eventcore.fold import Folder, Gap, Poison
-from eventcore.held import LIMITS, HoldLimits, NotStuckThere, Released, TooManyFaults
+from eventcore.fold import Folder, Gap, Poison, View
+from eventcore.held import LIMITS, HoldLimits, NeverDiscarded, NotStuckThere, Released, TooManyFaults
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
+from eventcore.personal import AboutPerson
 from eventcore.record import PublicEvent, Record, WrongEpoch, encode
 from eventcore.store import Discard, Head, StoreUnavailable
 from eventcore.testing import NOON
 
 from .sample import JAR, JARS, JarDocument, NoMarks, clock, drop, dropped, executor, jar_of, own_fold, parse
-from .simulation.bugs import RACES, planted
+from .simulation.bugs import RACES, Change, changed, planted
 
 JAR_1, JAR_2 = "jar-1--a", "jar-2--a"
 FACTS = "sample.facts"
@@ -39,6 +42,13 @@ def came(stream: str, *versions: int, value: bytes = b"1") -> list[Received]:
     return [Received.of(record(stream, v, value), 3, 40 + v) for v in versions]
 
 
+class PersonDocument(AboutPerson):
+    folded: int
+
+
+PEOPLE = View("people", "person", PersonDocument, lambda _document, event: PersonDocument(folded=event.version))
+
+
 @dataclass
 class Service:
     """One consumer's stores, and processes of it by name of release: `broken` values cannot be parsed by the old."""
@@ -49,7 +59,7 @@ class Service:
     limits: HoldLimits = LIMITS
 
     def process(self, parse_: Callable[[str, bytes], Any] = parse) -> Consumer:
-        folder = Folder([JARS], self.views, self.marks)
+        folder = Folder([JARS, PEOPLE], self.views, self.marks)
         return Consumer(FACTS, folder, self.views, self.held, parse_, clock, limits=self.limits)
 
     def fixed(self) -> Consumer:
@@ -479,6 +489,47 @@ async def test_only_the_version_that_blocks_can_be_discarded() -> None:
     assert not service.held.discarded
 
 
+PERSON = "person-sample-1"
+HOLDING_UP = {
+    "poison": came(PERSON, 1) + came(PERSON, 2, value=b"broken"),
+    "gap": came(PERSON, 1, 3),
+}
+
+
+async def kept_from_discarding(kind: str, *, dry_run: bool) -> bool:
+    """Whether the version that holds up a person's stream is refused to be gone on without, and nothing of it is."""
+    service = Service()
+    process = service.process()
+    await process.handle(HOLDING_UP[kind])
+    standing = service.head(PERSON)
+    with suppress(NeverDiscarded):
+        await process.holding.discard(PERSON, 2, reason="mistaken", actor="operator-01", dry_run=dry_run)
+        return False
+    return service.head(PERSON) == standing and not service.held.discarded
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("kind", HOLDING_UP)
+async def test_no_version_of_a_stream_that_tells_of_erasures_can_be_discarded(kind: str, dry_run: bool) -> None:
+    assert await kept_from_discarding(kind, dry_run=dry_run)
+    unguarded = Change(held, "Holding.discard", (("raise NeverDiscarded(stream, version)", "pass"),))
+    with changed(unguarded):
+        assert not await kept_from_discarding(kind, dry_run=dry_run)
+
+
+async def test_nor_can_a_service_go_on_without_an_own_event_that_tells_of_an_erasure() -> None:
+    store, held_ = MemoryAppends(), MemoryHeld()
+    own = own_fold(store, MemoryViews(), held=held_, views_=[replace(PEOPLE, category="jar", fold=refuses_all)])
+    await executor(store).execute(JAR, [drop(JAR_1, "k1", 1)])
+    await own.step()
+
+    with pytest.raises(NeverDiscarded, match="jar-1--a tells of erasures: gone on without version 1"):
+        await own.holding.discard(JAR_1, 1, reason="mistaken", actor="operator-01")
+
+    assert list(held_.standing) == [("sample.own", JAR_1)]
+    assert not held_.discarded
+
+
 async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     service = Service()
     await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken") + came(JAR_1, 3, 5))
@@ -581,7 +632,7 @@ async def test_an_append_is_cleared_only_once_it_is_held() -> None:
     assert store.marked["unfolded"] == {(JAR_1, 1)}
 
 
-def refuses_all(_document: JarDocument | None, _record: Any) -> JarDocument:
+def refuses_all(_document: Any, _record: Any) -> Any:
     raise ValueError("this release cannot fold it")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -235,17 +236,32 @@ def _show_stream(held: pb.HeldStream, entries: Sequence[dict[str, Any]], *, more
             out.print(f"    {len(entry['value']) // 2} bytes that cannot be read: {cut}{dots}", markup=False)
     if more:
         say("There are more records behind these: raise --limit.")
+    for step in next_steps(held, entries):
+        say(step)
+
+
+def next_steps(held: pb.HeldStream, entries: Sequence[dict[str, Any]]) -> list[str]:
+    """What mends it, a sentence each, the likeliest first."""
+    service, _, kind = held.consumer.partition(".")
+    source = next((e["topic"].split(".")[1] for e in entries if e["topic"].count(".") > 1), "...")
+    stray = next((e for e in entries if held.stream.startswith(f"{e['topic']}[")), None)
+    name = shlex.quote(held.stream)
+    named = shlex.quote(stray["key"] if stray is not None else held.stream)
+    again = f'credence republish --service {source} --stream {named} --reason "..."'
+    redrive = f"credence held redrive --consumer {held.consumer} --stream {name}"
+    discard = f'credence held discard {held.consumer} {name} {held.version} --reason "..."'
     if held.kind == pb.HELD_KIND_GAP:
-        source = next((e["topic"].split(".")[1] for e in entries if e["topic"].count(".") > 1), "...")
-        say(
-            f"Version {held.version} has not come. Publish the stream again: "
-            f'credence republish --service {source} --stream {held.stream} --reason "..."'
-        )
-    else:
-        say(
-            f"Once a release can fold it: credence held redrive --consumer {held.consumer} --stream {held.stream}. "
-            f"To go on without it, for ever: credence held discard {held.consumer} {held.stream} {held.version}"
-        )
+        if kind == "own":
+            return [f"It is tried again by itself. Where that does not help: credence views rebuild {service}"]
+        return [f"Version {held.version} has not come. Publish the stream again: {again}"]
+    steps = []
+    if stray is not None and stray["key"]:
+        steps.append(f"Its key names a stream. Publish that again first, whatever becomes of this record: {again}")
+    elif kind != "own":
+        steps.append(f"Where its bytes are damaged, publish the stream again: {again}")
+    steps.append(f"Once a release can fold it: {redrive}")
+    steps.append(f"To go on without it, for ever (refused where a stream tells of erasures): {discard}")
+    return steps
 
 
 # ---- redrive and discard
@@ -312,7 +328,8 @@ def discard(
 ) -> None:
     """Goes on without one version, for ever: the last resort. The views will never show what it says.
 
-    Exit code 1 when the stream is stuck again behind it, 4 when it is not stuck there.
+    Exit code 1 when the stream is stuck again behind it, 4 when it is not stuck there, or its
+    stream tells of erasures: then the answer says what mends it.
     """
     name = service_of(consumer)
     request = pb.DiscardHeldRequest(consumer=consumer, stream=stream, version=version, reason=reason, dry_run=dry_run)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,7 +114,8 @@ def erase(
     """Makes everything personal of these people unreadable, in every service, for good. What they earned stays.
 
     It is stored first; then each service destroys its own key of theirs, and this waits until all say so. With a
-    service away (exit code 6), or interrupted, it goes on by itself: run it again to see it through.
+    service away (exit code 6), or interrupted, it goes on by itself: run it again to see it through. Where a service
+    holds a person's stream aside, it goes on only once that is mended: this says which.
     """
     wanted = list(dict.fromkeys(persons))
     _confirm(wanted, yes)
@@ -159,10 +160,10 @@ def _confirm(persons: list[str], yes: bool) -> None:
 async def _wait(client: Client, persons: list[str], seconds: float) -> dict[str, str]:
     """Until every service says that it has destroyed all these keys; who has not when the time is up, and why."""
     deadline = time.monotonic() + seconds
-    left = dict.fromkeys(SERVICES, persons)
+    left = {service: [pb.Erasure(person_id=person) for person in persons] for service in SERVICES}
 
-    async def ask(service: str) -> list[str]:
-        return await _keeping(client, service, left[service])
+    async def ask(service: str) -> list[pb.Erasure]:
+        return await _keeping(client, service, [erasure.person_id for erasure in left[service]])
 
     while True:
         answers, failures = await ask_each(list(left), ask)
@@ -175,21 +176,31 @@ async def _wait(client: Client, persons: list[str], seconds: float) -> dict[str,
             say(f"{service}: destroyed")
         if not left or time.monotonic() >= deadline:
             return {
-                service: str(failures.get(service, f"has yet to destroy the keys of {len(missing)} of {len(persons)}"))
+                service: str(failures[service]) if service in failures else missing(missing, len(persons))
                 for service, missing in left.items()
             }
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-async def _keeping(client: Client, service: str, persons: list[str]) -> list[str]:
-    """Whose key the service has yet to destroy."""
+async def _keeping(client: Client, service: str, persons: list[str]) -> list[pb.Erasure]:
+    """Those whose key the service has yet to destroy."""
     stub = privacy_stub(client, service)
-    left = []
-    for person in persons:
-        erasure = await client.call(stub.GetErasure, pb.GetErasureRequest(person_id=person))
-        if not erasure.destroyed:
-            left.append(person)
-    return left
+    asked = [await client.call(stub.GetErasure, pb.GetErasureRequest(person_id=person)) for person in persons]
+    return [erasure for erasure in asked if not erasure.destroyed]
+
+
+def missing(left: Sequence[pb.Erasure], persons: int) -> str:
+    """What is left to do in a service, and what of it somebody has to do."""
+    said = f"has yet to destroy the keys of {len(left)} of {persons}"
+    held = [erasure for erasure in left if erasure.held_by]
+    if not held:
+        return said
+    first, more = held[0], f", as are {len(held) - 1} more," if len(held) > 1 else ""
+    return (
+        f"{said}; {first.stream} is held{more} and does not go on by itself: `credence held show {first.held_by} "
+        f"{first.stream}` says what mends it, then `credence held redrive --consumer {first.held_by} "
+        f"--stream {first.stream}`"
+    )
 
 
 def _tell(left: Mapping[str, str]) -> None:
@@ -198,7 +209,7 @@ def _tell(left: Mapping[str, str]) -> None:
     for service, why in left.items():
         out.print(f"  {service}: {why}", markup=False)
     if left:
-        out.print("It is stored, and goes on by itself: run it again to see it through.")
+        out.print("It is stored, and goes on by itself but where a stream is held: run it again to see it through.")
 
 
 @app.command()

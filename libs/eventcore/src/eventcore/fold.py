@@ -127,6 +127,10 @@ class Folder:
     def categories(self) -> Collection[str]:
         return self._by_category.keys()
 
+    @property
+    def views(self) -> list[View[Any]]:
+        return [view for views in self._by_category.values() for view in views]
+
     async def fold(self, records: Records, pinned: PinnedViews | None = None) -> dict[str, Fault]:
         """Folds each stream's records (any order, repetitions welcome). Returns when all is written and marked.
 

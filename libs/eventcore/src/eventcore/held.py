@@ -31,6 +31,7 @@ from eventcore.limits import (
     HELD_SWEPT_MAX,
     RACE_ATTEMPTS_MAX,
 )
+from eventcore.personal import telling_of_erasures
 from eventcore.store import Discard, Entry, Head, HeldKind, HeldStore, StoreUnavailable
 
 
@@ -77,6 +78,17 @@ class NotStuckThere(Exception):
         place = f"it is stuck at version {head.version}" if head else "it is not held"
         super().__init__(f"{stream} is not stuck at version {version}: {place}; look again and name that one")
         self.head = head
+
+
+class NeverDiscarded(Exception):
+    """The stream tells of erasures. Of a gap, or a record whose bytes or headers are damaged, nobody knows whether it is
+    one; gone on without it, this service would keep the person's key. Whatever holds it up can be mended."""
+
+    def __init__(self, stream: str, version: int) -> None:
+        super().__init__(
+            f"{stream} tells of erasures: gone on without version {version}, this service could keep the key of "
+            "somebody who was erased"
+        )
 
 
 class Holding:
@@ -173,8 +185,10 @@ class Holding:
     async def discard(self, stream: str, version: int, *, reason: str, actor: str, dry_run: bool = False) -> Released:
         """Goes on without the version at which the stream is stuck, for ever: here, and wherever it faults again.
 
-        Raises NotStuckThere.
+        Raises NotStuckThere, NeverDiscarded.
         """
+        if category_of(stream) in {view.category for view in telling_of_erasures(self._folder.views)}:
+            raise NeverDiscarded(stream, version)
         head = (await self._store.heads(self.consumer, [stream])).get(stream)
         if head is None or head.version != version:
             raise NotStuckThere(stream, version, head)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from pydantic import BaseModel, ConfigDict
 
+from eventcore.fold import View
 from eventcore.limits import CACHED_KEYS_MAX, KEY_CACHE_SECONDS_MAX
 from eventcore.store import KeyErased, KeyStore, Tombstone
 
@@ -133,3 +134,8 @@ class AboutPerson(BaseModel):
     """The document of a stream `<category>-<person>` that tells of an erasure: once `erased`, the person's key goes."""
 
     erased: bool = False
+
+
+def telling_of_erasures(views: Iterable[View[Any]]) -> list[View[Any]]:
+    """Those whose streams tell of erasures: passed over, their events would leave a key where none may be."""
+    return [view for view in views if issubclass(view.document, AboutPerson)]

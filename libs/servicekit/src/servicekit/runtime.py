@@ -40,7 +40,7 @@ from eventcore.held import TooManyFaults
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
-from eventcore.personal import AboutPerson, Keyring
+from eventcore.personal import Keyring, telling_of_erasures
 from eventcore.rebuild import Also
 from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import AppendStore, HeldStore, StoreUnavailable
@@ -98,7 +98,7 @@ class Parts:
     @property
     def people(self) -> View[Any]:
         """The view that tells of erasures. Raises ValueError when there is none: keys would never be destroyed."""
-        found = [view for view in self.views if issubclass(view.document, AboutPerson)]
+        found = telling_of_erasures(self.views)
         if len(found) != 1:
             raise ValueError(f"{self.name} needs one view whose documents tell of erasures, not {len(found)}")
         return found[0]

@@ -26,7 +26,7 @@ from credence.common.v1 import access_pb2 as credence_dot_common_dot_v1_dot_acce
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$credence/operations/v1/privacy.proto\x12\x16\x63redence.operations.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n\x13\x45xportPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\"\xb4\x01\n\x14\x45xportPersonResponse\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .credence.operations.v1.ItemKind\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x0c\n\x04name\x18\x04 \x01(\t\x12,\n\x08recorded\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\t\"&\n\x11GetErasureRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\"p\n\x07\x45rasure\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05heard\x18\x02 \x01(\x08\x12\x11\n\tdestroyed\x18\x03 \x01(\x08\x12\x30\n\x0c\x64\x65stroyed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x13ListErasuresRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x14ListErasuresResponse\x12\x31\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1f.credence.operations.v1.Erasure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\x08ItemKind\x12\x19\n\x15ITEM_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fITEM_KIND_EVENT\x10\x01\x12\x12\n\x0eITEM_KIND_STEP\x10\x02\x12\x16\n\x12ITEM_KIND_DOCUMENT\x10\x03\x12\x14\n\x10ITEM_KIND_RESULT\x10\x04\x12\x12\n\x0eITEM_KIND_HELD\x10\x05\x32\xde\x02\n\x0ePrivacyService\x12t\n\x0c\x45xportPerson\x12+.credence.operations.v1.ExportPersonRequest\x1a,.credence.operations.v1.ExportPersonResponse\"\x07\x8a\xb5\x18\x03\n\x01\n0\x01\x12\x61\n\nGetErasure\x12).credence.operations.v1.GetErasureRequest\x1a\x1f.credence.operations.v1.Erasure\"\x07\x8a\xb5\x18\x03\n\x01\n\x12s\n\x0cListErasures\x12+.credence.operations.v1.ListErasuresRequest\x1a,.credence.operations.v1.ListErasuresResponse\"\x08\x8a\xb5\x18\x04\n\x02\t\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$credence/operations/v1/privacy.proto\x12\x16\x63redence.operations.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n\x13\x45xportPersonRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\"\xb4\x01\n\x14\x45xportPersonResponse\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .credence.operations.v1.ItemKind\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x0c\n\x04name\x18\x04 \x01(\t\x12,\n\x08recorded\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\t\"&\n\x11GetErasureRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\"\x91\x01\n\x07\x45rasure\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\r\n\x05heard\x18\x02 \x01(\x08\x12\x11\n\tdestroyed\x18\x03 \x01(\x08\x12\x30\n\x0c\x64\x65stroyed_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07held_by\x18\x05 \x01(\t\x12\x0e\n\x06stream\x18\x06 \x01(\t\"<\n\x13ListErasuresRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x14ListErasuresResponse\x12\x31\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1f.credence.operations.v1.Erasure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\x08ItemKind\x12\x19\n\x15ITEM_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fITEM_KIND_EVENT\x10\x01\x12\x12\n\x0eITEM_KIND_STEP\x10\x02\x12\x16\n\x12ITEM_KIND_DOCUMENT\x10\x03\x12\x14\n\x10ITEM_KIND_RESULT\x10\x04\x12\x12\n\x0eITEM_KIND_HELD\x10\x05\x32\xde\x02\n\x0ePrivacyService\x12t\n\x0c\x45xportPerson\x12+.credence.operations.v1.ExportPersonRequest\x1a,.credence.operations.v1.ExportPersonResponse\"\x07\x8a\xb5\x18\x03\n\x01\n0\x01\x12\x61\n\nGetErasure\x12).credence.operations.v1.GetErasureRequest\x1a\x1f.credence.operations.v1.Erasure\"\x07\x8a\xb5\x18\x03\n\x01\n\x12s\n\x0cListErasures\x12+.credence.operations.v1.ListErasuresRequest\x1a,.credence.operations.v1.ListErasuresResponse\"\x08\x8a\xb5\x18\x04\n\x02\t\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,20 +39,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRIVACYSERVICE'].methods_by_name['GetErasure']._serialized_options = b'\212\265\030\003\n\001\n'
   _globals['_PRIVACYSERVICE'].methods_by_name['ListErasures']._loaded_options = None
   _globals['_PRIVACYSERVICE'].methods_by_name['ListErasures']._serialized_options = b'\212\265\030\004\n\002\t\n'
-  _globals['_ITEMKIND']._serialized_start=672
-  _globals['_ITEMKIND']._serialized_end=816
+  _globals['_ITEMKIND']._serialized_start=706
+  _globals['_ITEMKIND']._serialized_end=850
   _globals['_EXPORTPERSONREQUEST']._serialized_start=130
   _globals['_EXPORTPERSONREQUEST']._serialized_end=170
   _globals['_EXPORTPERSONRESPONSE']._serialized_start=173
   _globals['_EXPORTPERSONRESPONSE']._serialized_end=353
   _globals['_GETERASUREREQUEST']._serialized_start=355
   _globals['_GETERASUREREQUEST']._serialized_end=393
-  _globals['_ERASURE']._serialized_start=395
-  _globals['_ERASURE']._serialized_end=507
-  _globals['_LISTERASURESREQUEST']._serialized_start=509
-  _globals['_LISTERASURESREQUEST']._serialized_end=569
-  _globals['_LISTERASURESRESPONSE']._serialized_start=571
-  _globals['_LISTERASURESRESPONSE']._serialized_end=669
-  _globals['_PRIVACYSERVICE']._serialized_start=819
-  _globals['_PRIVACYSERVICE']._serialized_end=1169
+  _globals['_ERASURE']._serialized_start=396
+  _globals['_ERASURE']._serialized_end=541
+  _globals['_LISTERASURESREQUEST']._serialized_start=543
+  _globals['_LISTERASURESREQUEST']._serialized_end=603
+  _globals['_LISTERASURESRESPONSE']._serialized_start=605
+  _globals['_LISTERASURESRESPONSE']._serialized_end=703
+  _globals['_PRIVACYSERVICE']._serialized_start=853
+  _globals['_PRIVACYSERVICE']._serialized_end=1203
 # @@protoc_insertion_point(module_scope)

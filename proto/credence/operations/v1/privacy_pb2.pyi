@@ -140,11 +140,18 @@ class Erasure(_message.Message):
     HEARD_FIELD_NUMBER: _builtins.int
     DESTROYED_FIELD_NUMBER: _builtins.int
     DESTROYED_AT_FIELD_NUMBER: _builtins.int
+    HELD_BY_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     heard: _builtins.bool
     """Whether this service has heard that the person was erased."""
     destroyed: _builtins.bool
     """Whether its key of this person is destroyed: then nothing personal of theirs opens here any more, in any process."""
+    held_by: _builtins.str
+    """While the key is not destroyed: the consumer that holds the stream `stream` aside, and so may not have heard. Empty:
+    none does.
+    """
+    stream: _builtins.str
     @_builtins.property
     def destroyed_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -154,10 +161,12 @@ class Erasure(_message.Message):
         heard: _builtins.bool = ...,
         destroyed: _builtins.bool = ...,
         destroyed_at: _timestamp_pb2.Timestamp | None = ...,
+        held_by: _builtins.str = ...,
+        stream: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["destroyed_at", b"destroyed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destroyed", b"destroyed", "destroyed_at", b"destroyed_at", "heard", b"heard", "person_id", b"person_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destroyed", b"destroyed", "destroyed_at", b"destroyed_at", "heard", b"heard", "held_by", b"held_by", "person_id", b"person_id", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ import grpc
 
 from credence.operations.v1 import held_pb2 as pb
 from credence.operations.v1 import held_pb2_grpc
-from eventcore.held import Holding, NotStuckThere
+from eventcore.held import Holding, NeverDiscarded, NotStuckThere
 from eventcore.held import Released as KernelReleased
 from eventcore.store import Entry, Head, HeldGroup, HeldKind, HeldStore
 from servicekit.call import current_call
@@ -113,10 +113,27 @@ class HeldApi(held_pb2_grpc.HeldServiceServicer):
             released = await holding.discard(
                 request.stream, request.version, reason=request.reason, actor=actor, dry_run=request.dry_run
             )
+        except NeverDiscarded as error:
+            mend = await self._mend(request.consumer, request.stream)
+            raise FailedPrecondition("never-discarded", f"{error}. {mend}") from error
         except NotStuckThere as error:
             stuck = {"stuck_version": str(error.head.version)} if error.head else {}
             raise FailedPrecondition("not-stuck-there", str(error), stuck) from error
         return pb.DiscardHeldResponse(released=_released(request.consumer, released))
+
+    async def _mend(self, consumer: str, stream: str) -> str:
+        """How a stream goes on that must not lose a version."""
+        mend = (
+            "A release that cannot fold it: start one that can, then "
+            f"`credence held redrive --consumer {consumer} --stream {stream}`"
+        )
+        if not consumer.endswith(".facts"):
+            return mend
+        head = (await self._store.heads(consumer, [stream])).get(stream)
+        entries = await self._store.entries(consumer, head.epoch, stream, limit=1) if head else []
+        source = entries[0].topic.split(".")[1] if entries and entries[0].topic.count(".") else "..."
+        again = f'`credence republish --service {source} --stream {stream} --reason "..."`'
+        return f"A gap or damaged bytes: {again}. {mend}"
 
     # ---- what is asked for
 

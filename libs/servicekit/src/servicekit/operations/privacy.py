@@ -54,6 +54,10 @@ class PrivacyApi(privacy_pb2_grpc.PrivacyServiceServicer):
         key = (await self._keys.read([request.person_id])).get(request.person_id)
         erasure = _erasure(request.person_id, key if isinstance(key, Tombstone) else None)
         erasure.heard = isinstance(document, AboutPerson) and document.erased
+        if not erasure.destroyed:
+            for consumer in self._data.consumers:
+                if await self._data.held.heads(consumer, [stream]):
+                    erasure.held_by, erasure.stream = consumer, stream
         return erasure
 
     async def ListErasures(
