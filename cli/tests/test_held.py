@@ -1,4 +1,4 @@
-"""What `credence held show` says of the way on, by what holds the stream up; and `credence person erase` of one held."""
+"""What `credence held show` says of the way on, by what holds the stream up; `credence person erase` of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from credence.operations.v1 import held_pb2 as pb
 from credence.operations.v1 import privacy_pb2
 from credence_cli.commands.held import KINDS, next_steps
-from credence_cli.commands.person import missing
+from credence_cli.commands.person import left_to_do
 
 ENTRY = {"topic": "credence.enrolment.v1", "partition": 3, "offset": 42, "key": "person-a"}
 OWN = {"topic": "appends", "partition": 0, "offset": 7, "key": "person-a"}
@@ -43,7 +43,7 @@ def test_of_a_record_without_a_stream_that_of_its_key_is_published_first() -> No
 
 def test_an_erasure_that_a_held_stream_keeps_back_names_it_and_what_mends_it() -> None:
     behind = [privacy_pb2.Erasure(person_id=p) for p in "ab"]
-    assert missing(behind, 3) == "has yet to destroy the keys of 2 of 3"
+    assert left_to_do(behind, 3) == "has yet to destroy the keys of 2 of 3"
     behind[1].held_by, behind[1].stream = "mentoring.facts", "person-b"
-    assert "person-b is held and does not go on by itself" in missing(behind, 3)
-    assert "credence held redrive --consumer mentoring.facts --stream person-b" in missing(behind, 3)
+    assert "person-b is held and does not go on by itself" in left_to_do(behind, 3)
+    assert "credence held redrive --consumer mentoring.facts --stream person-b" in left_to_do(behind, 3)

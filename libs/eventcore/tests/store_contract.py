@@ -13,6 +13,7 @@ import pytest
 
 from eventcore.event import StoredEvent
 from eventcore.generations import Building, Catalogue, GenerationStore, Standing, room
+from eventcore.limits import VERSION_MAX
 from eventcore.store import (
     Append,
     AppendStore,
@@ -35,6 +36,7 @@ from eventcore.store import (
     StreamStore,
     TargetStore,
     Tombstone,
+    Unstorable,
     Versioned,
     Write,
 )
@@ -572,6 +574,17 @@ class StoreContract:
         await stores.held.keep([entry("tally-a", 3)])
         await stores.held.keep([again])
         assert await stores.held.entries("facts", "e1", "tally-a", limit=10) == [again]
+
+    async def test_the_highest_version_is_held_as_it_is_and_one_beyond_any_number_not_at_all(
+        self, stores: Stores
+    ) -> None:
+        highest = entry("tally-a", VERSION_MAX)
+        await stores.held.keep([highest])
+        await stores.held.park([head("tally-a", VERSION_MAX)])
+        assert await stores.held.entries("facts", "e1", "tally-a", after=VERSION_MAX - 1, limit=10) == [highest]
+        assert (await stores.held.heads("facts", ["tally-a"]))["tally-a"].version == VERSION_MAX
+        with pytest.raises(Unstorable):
+            await stores.held.keep([entry("tally-a", 1 << 63)])
 
     async def test_a_held_record_may_be_as_large_as_an_event(self, stores: Stores) -> None:
         large = entry("tally-a", 3, value=b"\xff" * 1024 * 1024)

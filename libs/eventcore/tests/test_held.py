@@ -20,6 +20,7 @@ from eventcore.consume import Consumer, Received
 from eventcore.event import StoredEvent
 from eventcore.fold import Folder, Gap, Poison, View
 from eventcore.held import LIMITS, HoldLimits, NeverDiscarded, NotStuckThere, Released, TooManyFaults
+from eventcore.limits import VERSION_MAX
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
 from eventcore.personal import AboutPerson
 from eventcore.record import PublicEvent, Record, WrongEpoch, encode
@@ -39,7 +40,7 @@ def record(stream: str, version: int, value: bytes = b"1", *, epoch: str = "e1")
 
 
 def came(stream: str, *versions: int, value: bytes = b"1") -> list[Received]:
-    return [Received.of(record(stream, v, value), 3, 40 + v) for v in versions]
+    return [Received.of(record(stream, v, value), 3, (40 + v) % 2**63) for v in versions]
 
 
 class PersonDocument(AboutPerson):
@@ -344,6 +345,37 @@ async def test_a_batch_that_fails_as_a_whole_holds_nothing_and_stops_the_consume
     assert jar_of(service.views, "jar-20--a")[0] == 1
 
 
+async def gaps_of_a_lossy_log_are_held_and_filled() -> bool:
+    """A topic lost the second record of many streams; they are published again, behind the batch that met the gaps."""
+    service = Service()
+    streams = [f"jar-{n}--a" for n in range(30)]
+    lossy = [r for s in streams for r in came(s, 1, 3)]
+    with suppress(TooManyFaults):
+        await service.process().handle(lossy)
+        assert len(service.held.standing) == 30
+        await service.process().handle([r for s in streams for r in came(s, 2)])
+        return service.nothing_held() and all(jar_of(service.views, s)[0] == 3 for s in streams)
+    return False
+
+
+async def test_gaps_are_no_bad_release_however_many_and_are_released_by_what_fills_them() -> None:
+    assert await gaps_of_a_lossy_log_are_held_and_filled()
+    shared = Change(held, "Holding._refuse_too_many", (("isinstance(fault, Poison)", "True"),))
+    with changed(shared):
+        assert not await gaps_of_a_lossy_log_are_held_and_filled()
+
+
+async def test_more_gaps_than_can_be_held_stop_the_consumer_with_the_way_out() -> None:
+    service = Service(limits=replace(LIMITS, streams=3))
+
+    with pytest.raises(
+        TooManyFaults, match="republish` what the topic lost, then `credence views rebuild sample --for"
+    ):
+        await service.process().handle([r for n in range(4) for r in came(f"jar-{n}--a", 2)])
+
+    assert service.nothing_held()
+
+
 async def test_a_small_batch_may_fail_whole() -> None:
     service = Service()
 
@@ -404,6 +436,17 @@ async def test_a_record_that_names_no_stream_is_held_by_its_place_and_stops_noth
     assert (entry.key, entry.headers, entry.value) == (stray.key, stray.headers, None)
     [released] = await service.process().holding.redrive([stray.place])
     assert released.fault is not None
+
+
+@pytest.mark.parametrize("version", [2**53, 2**63, 2**64, 10**400])
+async def test_a_version_that_no_store_can_hold_is_held_by_its_place_and_stops_nothing(version: int) -> None:
+    service = Service()
+    [stray] = came(JAR_1, version)
+
+    await service.process().handle([stray, *came(JAR_1, 1), *came(JAR_2, VERSION_MAX)])
+
+    assert jar_of(service.views, JAR_1)[0] == 1
+    assert sorted(service.held.standing) == [(FACTS, JAR_2), (FACTS, stray.place)]
 
 
 async def test_a_record_that_names_no_stream_can_be_discarded() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore.fold import MARKER, Undecodable
+from eventcore.limits import VERSION_MAX
 from eventcore.record import CONTENT_TYPE, MARKER_TYPE, Malformed, PublicEvent, Record, decode, encode, origin
 from eventcore.testing import NOON
 
@@ -63,6 +64,7 @@ def test_an_event_without_a_public_form_goes_as_a_marker() -> None:
         ("ce_sequence", "8"),
         ("ce_sequence", "seven"),
         ("ce_sequence", "0"),
+        ("ce_sequence", "-1"),
         ("ce_subject", "jar-2--a"),
         ("ce_source", "sample"),
         ("ce_time", "noon"),
@@ -71,6 +73,18 @@ def test_an_event_without_a_public_form_goes_as_a_marker() -> None:
 def test_headers_that_disagree_are_malformed(header: str, value: str) -> None:
     with pytest.raises(Malformed):
         origin({**sent().headers, header: value})
+
+
+@pytest.mark.parametrize("sequence", ["0", str(VERSION_MAX + 1), str(2**63), "9" * 5000], ids=len)
+def test_a_version_that_no_store_can_hold_is_malformed_though_the_headers_agree(sequence: str) -> None:
+    with pytest.raises(Malformed):
+        origin({**sent().headers, "ce_id": f"{JAR_1}@{sequence}", "ce_sequence": sequence})
+
+
+def test_the_highest_version_is_one() -> None:
+    headers = {**sent().headers, "ce_id": f"{JAR_1}@{VERSION_MAX}", "ce_sequence": str(VERSION_MAX)}
+
+    assert origin(headers).version == VERSION_MAX
 
 
 @pytest.mark.parametrize("header", ["ce_id", "ce_sequence", "ce_subject", "ce_source", "ce_time", "ce_type"])

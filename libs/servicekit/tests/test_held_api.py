@@ -11,8 +11,8 @@ import pytest
 from credence.operations.v1 import held_pb2 as pb
 from credence.operations.v1 import privacy_pb2
 from eventcore.consume import Consumer, Received
-from eventcore.event import Recorded
 from eventcore.evaluate import Reader
+from eventcore.event import Recorded
 from eventcore.fold import Folder, View
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import AboutPerson, Keyring

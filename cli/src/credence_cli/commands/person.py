@@ -176,7 +176,7 @@ async def _wait(client: Client, persons: list[str], seconds: float) -> dict[str,
             say(f"{service}: destroyed")
         if not left or time.monotonic() >= deadline:
             return {
-                service: str(failures[service]) if service in failures else missing(missing, len(persons))
+                service: str(failures[service]) if service in failures else left_to_do(missing, len(persons))
                 for service, missing in left.items()
             }
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
@@ -189,7 +189,7 @@ async def _keeping(client: Client, service: str, persons: list[str]) -> list[pb.
     return [erasure for erasure in asked if not erasure.destroyed]
 
 
-def missing(left: Sequence[pb.Erasure], persons: int) -> str:
+def left_to_do(left: Sequence[pb.Erasure], persons: int) -> str:
     """What is left to do in a service, and what of it somebody has to do."""
     said = f"has yet to destroy the keys of {len(left)} of {persons}"
     held = [erasure for erasure in left if erasure.held_by]

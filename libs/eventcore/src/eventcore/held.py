@@ -14,6 +14,7 @@ handled. One head for each (consumer, stream) says that this is so and is the lo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +38,7 @@ from eventcore.store import Discard, Entry, Head, HeldKind, HeldStore, StoreUnav
 
 @dataclass(frozen=True)
 class HoldLimits:
-    """`streams` held at once by one consumer; the `share` of a batch of at least `batch` streams that may fault at
+    """`streams` held at once by one consumer; the `share` of a batch of at least `batch` streams that may be poison at
     once; how many entries are read at a time (`page`) and how many streams one sweep tries again (`sweep`)."""
 
     streams: int = HELD_STREAMS_MAX
@@ -51,7 +52,8 @@ LIMITS = HoldLimits()
 
 
 class TooManyFaults(Exception):
-    """So much cannot be folded that the release is at fault and not the records: the consumer stops instead."""
+    """So much cannot be folded that the release is at fault, or the log, and not the records: the consumer stops
+    instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ class NotStuckThere(Exception):
 
 
 class NeverDiscarded(Exception):
-    """The stream tells of erasures. Of a gap, or a record whose bytes or headers are damaged, nobody knows whether it is
-    one; gone on without it, this service would keep the person's key. Whatever holds it up can be mended."""
+    """The stream tells of erasures. Of a gap, or a record whose bytes or headers are damaged, nobody knows whether it
+    is one; gone on without it, this service would keep the person's key. Whatever holds it up can be mended."""
 
     def __init__(self, stream: str, version: int) -> None:
         super().__init__(
@@ -215,13 +217,27 @@ class Holding:
             return
         held, _ = await self._store.held(self.consumer)
         limits = self._limits
-        if held + len(fresh) > limits.streams or (streams >= limits.batch and len(fresh) > limits.share * streams):
-            reasons = [fault.reason for fault in fresh]
-            common = max(set(reasons), key=reasons.count)
+        # Of the share only poison: no release makes gaps. A log that lost records does, and what fills them comes
+        # behind this batch, so whoever stopped at it would never see them filled.
+        poison = sum(isinstance(fault, Poison) for fault in fresh)
+        if held + len(fresh) <= limits.streams and (streams < limits.batch or poison <= limits.share * streams):
+            return
+        reasons = Counter(fault.reason for fault in fresh)
+        said = (
+            f"{len(fresh)} of {streams} streams at once, with {held} held before, mostly: {reasons.most_common()[0][0]}"
+        )
+        if 2 * poison > len(fresh):
             raise TooManyFaults(
-                f"{len(fresh)} of {streams} streams at once, with {held} held before, mostly: {common}. Start a "
-                "release that can fold them; or see `credence held list`, redrive or discard, and start again"
+                f"{said}. Start a release that can fold them; or see `credence held list`, redrive or discard, and "
+                "start again"
             )
+        service, _, kind = self.consumer.partition(".")
+        again, foreign = (
+            ("", "") if kind == "own" else ("`credence republish` what the topic lost, then ", " --foreign")
+        )
+        raise TooManyFaults(
+            f"{said}. The log lost records: {again}`credence views rebuild {service}{foreign}`, and start again"
+        )
 
     async def _park(self, faults: Mapping[str, Fault], entries: Sequence[Entry]) -> None:
         now = self._clock()

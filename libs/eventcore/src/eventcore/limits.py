@@ -74,13 +74,17 @@ SOURCES_MAX: Final = 100
 """Services whose epochs a consumer remembers. Beyond: it stops at the first record of one more: who writes to its
 topics?"""
 
+VERSION_MAX: Final = 2**53 - 1
+"""The highest version of a stream: beyond it no number of a store's or of JSON's is exact. Beyond: a record that claims
+one names no event of a stream, and is held by itself."""
+
 HELD_STREAMS_MAX: Final = 1_000
 """Streams that one consumer holds. Beyond: it stops instead, unready: a release that cannot read what is written should
 not hold everything."""
 
 HELD_SHARE_MAX: Final = 0.5
-"""Part of the streams of one batch that may fault at once, where it has HELD_BATCH_MIN of them. Beyond: the consumer
-stops instead, unready."""
+"""Part of the streams of one batch that may be poison at once, where it has HELD_BATCH_MIN of them. Beyond: the
+consumer stops instead, unready."""
 
 HELD_BATCH_MIN: Final = 20
 """Streams of a batch from which on their share that faults is looked at. Beyond: see HELD_SHARE_MAX."""

@@ -32,6 +32,7 @@ from eventcore.store import (
     Slot,
     Target,
     Tombstone,
+    Unstorable,
     Versioned,
     Write,
 )
@@ -379,6 +380,8 @@ class MemoryHeld:
 
     def store(self, entry: Entry) -> None:
         """The atomic part of a keep."""
+        if entry.version >= 1 << 63:
+            raise Unstorable("OverflowError")  # as MongoDB's numbers
         self.kept[key_of(entry)] = entry
 
     async def park(self, heads: Sequence[Head]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Undecodable, told
-from eventcore.limits import TYPE_CHARS_MAX
+from eventcore.limits import TYPE_CHARS_MAX, VERSION_MAX
 
 MARKER_TYPE = "credence.marker"
 CONTENT_TYPE = "application/protobuf"
@@ -85,7 +85,7 @@ def origin(headers: Mapping[str, str]) -> Origin:
     try:
         source, _, epoch = headers["ce_source"].partition("?epoch=")
         stream, version = headers["ce_subject"], int(headers["ce_sequence"])
-        if headers["ce_id"] != f"{stream}@{version}" or version < 1 or not epoch:
+        if headers["ce_id"] != f"{stream}@{version}" or not 1 <= version <= VERSION_MAX or not epoch:
             raise Malformed("not a CloudEvent of ours: ce_id, ce_subject, ce_sequence and ce_source disagree")
         return Origin(
             source,

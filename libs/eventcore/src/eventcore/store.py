@@ -439,7 +439,9 @@ class HeldStore(Protocol):
     """Records that wait until their stream can be folded again. All raise StoreUnavailable."""
 
     async def keep(self, entries: Sequence[Entry]) -> None:
-        """Stores them under (consumer, epoch, stream, version); what is stored there already is replaced."""
+        """Stores them under (consumer, epoch, stream, version); what is stored there already is replaced.
+
+        Raises Unstorable for a version that no number of the store's holds: it must not come so far."""
         ...
 
     async def park(self, heads: Sequence[Head]) -> None:

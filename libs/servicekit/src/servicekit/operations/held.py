@@ -12,6 +12,7 @@ from credence.operations.v1 import held_pb2 as pb
 from credence.operations.v1 import held_pb2_grpc
 from eventcore.held import Holding, NeverDiscarded, NotStuckThere
 from eventcore.held import Released as KernelReleased
+from eventcore.limits import VERSION_MAX
 from eventcore.store import Entry, Head, HeldGroup, HeldKind, HeldStore
 from servicekit.call import current_call
 from servicekit.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -97,7 +98,7 @@ class HeldApi(held_pb2_grpc.HeldServiceServicer):
     ) -> pb.DiscardHeldResponse:
         found = Violations()
         self._check_place(found, request.consumer, request.stream)
-        if not 1 <= request.version < 1 << 53:  # beyond it no number of the store's is exact
+        if not 1 <= request.version <= VERSION_MAX:
             found.add("version", "must be the version at which the stream is stuck")
         check_reason(found, request.reason)
         found.raise_if_any()
