@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,13 +15,15 @@ from prometheus_client import CollectorRegistry
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Folder, Undecodable
 from eventcore.held import Holding
+from eventcore.loops import Report
 from eventcore.memory import MemoryHeld, MemoryViews
 from eventcore.store import Entry
 from servicekit.arrivals import Arrivals
 from servicekit.errors import Unavailable
 from servicekit.health import Health
 from servicekit.health_metrics import HealthMetrics
-from servicekit.held import sweeping
+from servicekit.held import count_forever, holding_work
+from servicekit.lookout import SILENCE_SECONDS_MAX
 
 from .test_arrivals import NOON, SEEN, TOKENS, Counting, NoMarks, kernel_of
 
@@ -61,25 +65,74 @@ async def test_a_query_for_what_was_folded_before_it_was_held_is_answered() -> N
     await kernel.caught_up(TOKENS.encode({"sample-1": 1}), views=[SEEN])
 
 
+@asynccontextmanager
+async def working(aside: Holding, health: Health, told: dict[str, str | None]) -> AsyncIterator[None]:
+    works = holding_work([aside], health, lambda name: lambda problem: told.update({name: problem}))
+    running = [asyncio.create_task(work.run()) for work in works]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+
+
 async def test_what_is_held_shows_in_metrics_and_health_until_it_is_released(kit: Any) -> None:
     views, health, registry = MemoryViews(), Health(), CollectorRegistry()
     registry.register(HealthMetrics(health))
     aside = holding(views)
     await hold(aside, "sample-1", 2, b"fine")
     told: dict[str, str | None] = {}
-    [work] = sweeping([aside], health, lambda name: lambda problem: told.update({name: problem}))
 
-    def held() -> float | None:
-        return registry.get_sample_value("credence_consumer_held_streams", {"consumer": "sample.facts"})
+    def of(metric: str) -> float | None:
+        return registry.get_sample_value(f"credence_consumer_{metric}", {"consumer": "sample.facts"})
 
     async def shows(count: float, problem: str | None) -> None:
-        await kit.wait_until(lambda: (held(), told.get("held-sample.facts", "")) == (count, problem))
+        await kit.wait_until(lambda: (of("held_streams"), told.get("held-sample.facts", "")) == (count, problem))
 
-    running = asyncio.create_task(work.run())
-    await shows(1.0, "sample.facts holds 1 streams aside: see `credence held list`")
-    oldest = "credence_consumer_oldest_held_seconds"
-    assert registry.get_sample_value(oldest, {"consumer": "sample.facts"}) == 0
-    assert health.consumers()["sample.facts"].behind.held_streams == 1
-    await hold(aside, "sample-1", 1, b"fine")
-    await shows(0.0, None)
-    running.cancel()
+    async with working(aside, health, told):
+        await shows(1.0, "sample.facts holds 1 streams aside: see `credence held list`")
+        assert of("oldest_held_seconds") == 0
+        assert (of("lag_events"), of("age_seconds")) == (None, None), "nobody knows: its topics' are told"
+        assert health.consumers()["sample.facts"].behind.held_streams == 1
+        await hold(aside, "sample-1", 1, b"fine")
+        await shows(0.0, None)
+
+
+async def told_while_it_sweeps(kit: Any, *, within: float) -> bool:
+    """Whether it is told what is held, though the first sweep hangs at the first of many streams."""
+    aside, told = holding(MemoryViews()), dict[str, str | None]()
+    for n in range(300):
+        await hold(aside, f"sample-{n}", 2, b"fine")
+    reached = asyncio.Event()
+
+    async def hangs(operation: str) -> None:
+        if operation == "load entries":
+            reached.set()
+            await asyncio.Event().wait()
+
+    aside._store.switch = hangs  # type: ignore[attr-defined]
+    async with working(aside, Health(), told):
+        await asyncio.wait_for(reached.wait(), 5)
+        with suppress(TimeoutError):
+            await kit.wait_until(lambda: "held-sample.facts" in told, seconds=within)
+    return told.get("held-sample.facts") == "sample.facts holds 300 streams aside: see `credence held list`"
+
+
+async def test_what_is_held_is_told_at_a_start_while_it_is_tried_again(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await told_while_it_sweeps(kit, within=5)
+
+    async def after_a_sweep(aside: Holding, health: Health, report: Report) -> None:
+        await aside.sweep(everything=True)
+        await count_forever(aside, health, report)
+
+    monkeypatch.setattr("servicekit.held.count_forever", after_a_sweep)
+    assert not await told_while_it_sweeps(kit, within=0.5)
+
+
+async def test_a_count_that_falls_silent_is_told_and_a_sweep_may_take_long() -> None:
+    counting, sweeping = holding_work([holding(MemoryViews())], Health(), lambda _name: lambda _problem: None)
+
+    assert counting.silence_seconds_max == SILENCE_SECONDS_MAX
+    assert sweeping.silence_seconds_max is None

@@ -174,6 +174,30 @@ async def test_a_background_task_that_fails_turns_the_process_unready_and_is_nam
         assert await running.call(token=issuer.token())  # the rest goes on, so that it can be looked at
 
 
+async def test_background_work_that_tells_is_not_called_well_before_it_does_nor_when_it_falls_silent(
+    start: Any, kit: Any
+) -> None:
+    looked = asyncio.Event()
+
+    async def build(_settings: Any, offered: Kit) -> Service:
+        async def work() -> None:
+            await looked.wait()
+            offered.health.check("held").ok()
+            await asyncio.Event().wait()
+
+        return Service(register=kit.register(), background=(Background("held", work, silence_seconds_max=0.5),))
+
+    async with start(build) as running:
+
+        def is_(state: str) -> bool:
+            return bool(running.process.health.check("held").report().state == state)
+
+        assert is_("failing")
+        looked.set()
+        await kit.wait_until(lambda: is_("ok"))
+        await kit.wait_until(lambda: is_("failing"))
+
+
 async def test_what_ended_background_work_is_said_as_the_service_describes_it(start: Any, kit: Any) -> None:
     async def work() -> None:
         raise TooManyFaults("600 of 1000 streams at once")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from eventcore.deliver import OwnFold, Publisher, Undelivered
 from eventcore.evaluate import Evaluator
-from eventcore.held import Holding, Holdings
+from eventcore.held import Holding
 from eventcore.limits import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, FAILED_LOGGED_MAX, HINTS_A_STEP_MAX, HINTS_MAX
 from eventcore.store import StoreUnavailable
 
@@ -112,29 +111,18 @@ async def deliver_forever(
     await _repeat(step, wake, poll_seconds, report, lambda: work.problem)
 
 
-async def sweep_forever(
-    holding: Holding, *, look_seconds: float = 2.0, report: Report, counted: Callable[[Holdings], None]
-) -> None:
-    """Tries what is held again, all of it first, then what may release itself, every SWEEP_SECONDS; and counts it
-    every `look_seconds`. Ends only by raising."""
-    swept = -math.inf
-    held = 0
+async def sweep_forever(holding: Holding, *, report: Report) -> None:
+    """Tries what is held again every SWEEP_SECONDS: all of it first, then what may release itself. Ends only by
+    raising."""
+    everything = True
 
     async def step() -> bool:
-        nonlocal swept, held
-        now = asyncio.get_running_loop().time()
-        if now - swept >= SWEEP_SECONDS:
-            await holding.sweep(everything=swept == -math.inf)
-            swept = now
-        found = await holding.count()
-        held = found.streams
-        counted(found)
+        nonlocal everything
+        await holding.sweep(everything=everything)
+        everything = False
         return False
 
-    def problem() -> str | None:
-        return f"{holding.consumer} holds {held} streams aside: see `credence held list`" if held else None
-
-    await _repeat(step, Wake(), look_seconds, report, problem)
+    await _repeat(step, Wake(), SWEEP_SECONDS, report)
 
 
 async def evaluate_forever(

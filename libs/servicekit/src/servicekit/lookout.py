@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from eventcore.kafka import KafkaSource
 from eventcore.store import Mark, Outbox, TargetStore
@@ -27,6 +28,7 @@ LOOK_SECONDS_MAX = 2.0
 # Without a look for so long the check fails: a lookout that stopped looking must not look well.
 SILENCE_SECONDS_MAX = 5.0
 
+T = TypeVar("T")
 Look = Callable[[], Awaitable[Behind]]
 
 
@@ -48,14 +50,7 @@ class Lookout:
         check = self.health.check(f"{name}-lag", max_age_seconds=SILENCE_SECONDS_MAX)
         full_since: float | None = None
         while True:
-            try:
-                async with asyncio.timeout(LOOK_SECONDS_MAX):
-                    behind = await look()
-            except TimeoutError:
-                check.degraded(f"not known how far it is behind: no answer within {LOOK_SECONDS_MAX:g} s")
-            except Exception as error:  # noqa: BLE001 - told; whatever keeps us from looking, look again
-                check.degraded(f"not known how far it is behind: {type(error).__name__}: {error}"[:200])
-            else:
+            if (behind := await looked(look, check.degraded, "how far it is behind")) is not None:
                 now = time.monotonic()
                 full_since = (full_since or now) if behind.more else None
                 if full_since is not None:
@@ -64,6 +59,18 @@ class Lookout:
                 self.health.tell_behind(name, behind)
                 _tell(check, behind)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+async def looked(look: Callable[[], Awaitable[T]], problem: Callable[[str], None], what: str) -> T | None:
+    """What a look saw. None when it could not be made, or took too long: then it was told as a problem."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS_MAX):
+            return await look()
+    except TimeoutError:
+        problem(f"not known {what}: no answer within {LOOK_SECONDS_MAX:g} s")
+    except Exception as error:  # noqa: BLE001 - told; whatever keeps us from looking, look again
+        problem(f"not known {what}: {type(error).__name__}: {error}"[:200])
+    return None
 
 
 def _tell(check: Check, behind: Behind) -> None:

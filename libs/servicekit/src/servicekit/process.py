@@ -71,11 +71,15 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Background:
-    """Work that goes on as long as the process. `run` returns only after `stop`, or is cancelled when there is none."""
+    """Work that goes on as long as the process. `run` returns only after `stop`, or is cancelled when there is none.
+
+    Its check is ok from the start; with `silence_seconds_max` only once it is told, and failing after such a silence.
+    """
 
     name: str
     run: Callable[[], Coroutine[Any, Any, None]]
     stop: Callable[[], Awaitable[None]] | None = None
+    silence_seconds_max: float | None = None
 
 
 def _translate_nothing(_: Exception) -> RpcFailure | None:
@@ -326,8 +330,9 @@ class Process(Generic[S]):
             await asyncio.sleep(PROBE_EVERY_SECONDS)
 
     async def _guard(self, background: Background) -> None:
-        check = self.health.check(background.name)
-        check.ok()
+        check = self.health.check(background.name, max_age_seconds=background.silence_seconds_max)
+        if background.silence_seconds_max is None:
+            check.ok()
         try:
             await background.run()
         except Exception as error:  # noqa: BLE001 - told in the log and in /ready, never swallowed

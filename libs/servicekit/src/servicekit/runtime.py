@@ -49,7 +49,7 @@ from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import RpcFailure, Unavailable
 from servicekit.generations import Generations
 from servicekit.health import Health
-from servicekit.held import sweeping
+from servicekit.held import holding_work
 from servicekit.kernel import Kernel
 from servicekit.limits import WAITING_CALLS_SHARE
 from servicekit.load import Room
@@ -262,7 +262,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     background = [Background("views", lambda: generations.watch(_report(kit.health, "views")))]
     background += [delivering("fold", fold, wake_fold), delivering("publish", publish, wake_publish)]
     background += [evaluating(evaluation) for evaluation in parts.evaluations]
-    background += sweeping(holdings, kit.health, lambda name: _report(kit.health, name))
+    background += holding_work(holdings, kit.health, lambda name: _report(kit.health, name))
     if parts.listens_to:
         source = KafkaSource(
             settings.kafka_bootstrap,
