@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import grpc
 import typer
 from rich.live import Live
 from rich.markup import escape
@@ -16,19 +17,19 @@ from rich.table import Table
 
 from credence.operations.v1 import status_pb2 as pb
 from credence.operations.v1 import status_pb2_grpc
-from credence_cli.client import Client, connected
+from credence_cli.client import CallFailed, Client, connected
 from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity
 from credence_cli.output import out, plain, show, write
-from credence_cli.services import Service, ask_each, chosen
+from credence_cli.services import Service, ask_each, chosen, worst
 
-# A service that does not answer by then is told as away: whoever asks this is in a hurry.
+# A service that does not answer by then is away: whoever asks this is in a hurry.
 ANSWER_SECONDS = 3.0
 WATCH_EVERY_SECONDS = 1.0
 STATES = {pb.STATE_OK: "ok", pb.STATE_DEGRADED: "degraded", pb.STATE_FAILING: "failing"}
 AWAY = "away"
-_COLOURS = {"ok": "green", "degraded": "yellow", "failing": "red", AWAY: "red"}
+_COLOURS = {"ok": "green", "degraded": "yellow", "busy": "yellow"}
 COLUMNS = ("service", "part", "state", "behind", "held", "")
 
 
@@ -42,17 +43,31 @@ class Seen:
     @property
     def exit_code(self) -> Exit:
         states = {answer.state for answer in self.answers.values()}
-        if self.failures or states & {pb.STATE_FAILING, pb.STATE_UNSPECIFIED}:
-            return Exit.UNAVAILABLE
-        return Exit.SOME_REFUSED if pb.STATE_DEGRADED in states else Exit.OK
+        told = Exit.SOME_REFUSED if pb.STATE_DEGRADED in states else Exit.OK
+        if states & {pb.STATE_FAILING, pb.STATE_UNSPECIFIED}:
+            told = Exit.UNAVAILABLE
+        return max(told, worst(self.failures))
 
     def data(self) -> dict[str, Any]:
-        """By service, as --json shows it; of one that did not answer only why."""
-        away = {name: {"state": AWAY, "detail": str(failure)} for name, failure in self.failures.items()}
+        """By service, as --json shows it; of one that did not say its status only why."""
+        silent = {name: {"state": word(failure), "detail": str(failure)} for name, failure in self.failures.items()}
         told = {
             name: {**plain(answer), "state": STATES.get(answer.state, "?")} for name, answer in self.answers.items()
         }
-        return told | away
+        return told | silent
+
+
+def word(failure: CommandFailed) -> str:
+    """What it says of a service that it did not tell its status: away is one that does not answer, and no other."""
+    if isinstance(failure, CallFailed) and failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return "busy"
+    match failure.exit_code:
+        case Exit.UNAVAILABLE:
+            return AWAY
+        case Exit.FAILED:
+            return "failed"
+        case _:
+            return "refused"
 
 
 async def look(client: Client, services: tuple[str, ...]) -> Seen:
@@ -72,7 +87,8 @@ def status(
 ) -> None:
     """What is away, what is behind and by how much, what is held: true within 5 seconds.
 
-    Exit code 0: all is whole; 1: degraded (it works, with what is told); 6: a service fails or does not answer.
+    Exit code 0: all is whole; 1: degraded (it works, with what is told); 5: you may not ask; 6: a service
+    fails, is too busy or does not answer.
     """
     services = tuple(chosen(service))
 
@@ -108,7 +124,7 @@ def drawn(seen: Seen) -> Table:
     for column in COLUMNS:
         table.add_column(column, overflow="fold")
     for name, failure in seen.failures.items():
-        table.add_row(name, "", _state(AWAY), "", "", escape(str(failure)))
+        table.add_row(name, "", _state(word(failure)), "", "", escape(str(failure)))
     for name, answer in seen.answers.items():
         for row in _rows(name, answer):
             table.add_row(*row)
@@ -118,14 +134,15 @@ def drawn(seen: Seen) -> Table:
 def _rows(name: str, answer: pb.GetStatusResponse) -> Iterator[tuple[str, ...]]:
     yield name, "", _state(STATES.get(answer.state, "?")), "", "", ""
     checks = {check.name: check for check in answer.checks}
+    # What a consumer is behind by, and what it holds, stands in its own line, once that is known.
+    in_lines = {name for c in answer.consumers for name in (f"{c.name}-lag", f"held-{c.name}")}
     for check in answer.checks:
-        # What a consumer is behind by, and what it holds, stands in its own line.
-        if check.state != pb.STATE_OK and not check.name.endswith("-lag") and not check.name.startswith("held-"):
-            word = AWAY if check.dependency else STATES.get(check.state, "?")
+        if check.state != pb.STATE_OK and check.name not in in_lines:
+            said = AWAY if check.dependency else STATES.get(check.state, "?")
             since = check.since.ToDatetime(UTC)
             seconds = (answer.at.ToDatetime(UTC) - since).total_seconds()
             detail = f"since {_clock(since)} ({seconds:.0f} s): {check.detail}"
-            yield "", escape(check.name), _state(word), "", "", escape(detail)
+            yield "", escape(check.name), _state(said), "", "", escape(detail)
     for consumer in answer.consumers:
         lag = checks.get(f"{consumer.name}-lag") or checks.get(f"held-{consumer.name}")
         state = STATES.get(lag.state, "?") if lag is not None else "?"
