@@ -702,6 +702,7 @@ class StoreContract:
         await stores.held.discard([replace(first, reason="another")])
         assert await stores.held.discards("e1", "tally-a") == [first, other]
         assert await stores.held.discards("e1", "tally-b") == []
+        assert first in await stores.held.discards(None, "tally-a")
 
     # Generations
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eventcore import held
 from eventcore.consume import Consumer, Received
 from eventcore.event import StoredEvent
-from eventcore.fold import Folder, Gap, Poison, View
+from eventcore.fold import Fault, Folder, Gap, Poison, View
 from eventcore.held import LIMITS, HoldLimits, NeverDiscarded, NotStuckThere, Released, TooManyFaults
 from eventcore.limits import VERSION_MAX
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
@@ -462,6 +462,29 @@ async def test_a_record_that_names_no_stream_can_be_discarded() -> None:
     assert service.nothing_held(), "it is not held again when it comes again"
 
 
+async def test_another_stray_at_the_same_place_of_a_topic_made_anew_is_another() -> None:
+    service = Service()
+    process = service.process()
+    old, new = (Received("jars.v1", 3, 42, None, (), value) for value in (b"old", b"new"))
+    await process.handle([old])
+    await process.handle([new])
+    assert sorted(e.value or b"" for e in service.held.kept.values()) == [b"new", b"old"]
+
+    await process.holding.discard(old.place, 1, reason="not ours", actor="operator-01")
+    await process.handle([old, new])
+
+    assert list(service.held.standing) == [(FACTS, new.place)]
+
+
+async def test_a_record_of_a_stream_that_nobody_could_name_is_held_by_its_place() -> None:
+    service = Service()
+    strays = [came(name, 1)[0] for name in ("jar-\n", "jar-" + "x" * 300)]
+
+    await service.process().handle(strays)
+
+    assert sorted(s for _, s in service.held.standing) == sorted(stray.place for stray in strays)
+
+
 async def test_a_stray_that_a_later_release_can_place_is_folded_where_it_belongs() -> None:
     service = Service()
     [good] = came(JAR_1, 1)
@@ -555,7 +578,7 @@ async def kept_from_discarding(kind: str, *, dry_run: bool) -> bool:
 @pytest.mark.parametrize("kind", HOLDING_UP)
 async def test_no_version_of_a_stream_that_tells_of_erasures_can_be_discarded(kind: str, dry_run: bool) -> None:
     assert await kept_from_discarding(kind, dry_run=dry_run)
-    unguarded = Change(held, "Holding.discard", (("raise NeverDiscarded(stream, version)", "pass"),))
+    unguarded = Change(held, "Holding.check_discard", (("raise NeverDiscarded(stream, version)", "pass"),))
     with changed(unguarded):
         assert not await kept_from_discarding(kind, dry_run=dry_run)
 
@@ -585,6 +608,16 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     assert discarded == redriven
     assert (service.held.kept, service.held.standing, hash_of(service.views)) == (kept, standing, documents)
     assert not service.held.discarded
+
+
+async def test_a_dry_run_says_how_far_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventcore.held.HELD_REHEARSED_MAX", 3)
+    service = Service()
+    await service.process().handle(came(JAR_1, *range(2, 8)))
+
+    released = await service.process().holding.discard(JAR_1, 1, reason="try", actor="operator-01", dry_run=True)
+
+    assert released == Released(JAR_1, 3, Fault(JAR_1, 5, "a dry run looks at 3 records, no further"))
 
 
 async def test_a_redrive_of_what_is_not_held_does_nothing() -> None:

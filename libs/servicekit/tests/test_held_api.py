@@ -14,15 +14,17 @@ from eventcore.consume import Consumer, Received
 from eventcore.evaluate import Reader
 from eventcore.event import Recorded
 from eventcore.fold import Folder, View
+from eventcore.held import TooManyFaults
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import AboutPerson, Keyring
-from eventcore.record import PublicEvent, encode
+from eventcore.record import PublicEvent, WrongEpoch, encode
 from servicekit.call import Call, enter_call
-from servicekit.errors import FailedPrecondition
+from servicekit.errors import FailedPrecondition, InvalidArgument
 from servicekit.operations.held import HeldApi
 from servicekit.operations.privacy import PrivacyApi
 from servicekit.operations.recording import Recording
 from servicekit.person_data import About, PersonData
+from servicekit.runtime import _translate as translate
 from servicekit.scope import Principal, Scope
 
 from .test_arrivals import NOON, SEEN, NoMarks
@@ -112,3 +114,72 @@ async def test_an_erasure_is_told_to_wait_for_the_held_stream_that_tells_of_it()
     erasure = await desk.ask(desk.privacy.GetErasure, request)
 
     assert (erasure.held_by, erasure.stream, erasure.destroyed) == (FACTS, "person-a", False)
+
+
+async def test_a_stream_named_as_no_stream_of_ours_is_listed_shown_and_discarded() -> None:
+    desk, stream = Desk(), "sample-blank and ünïcode"
+    await desk.receive(came(stream, 2), came("sample-b", 1, b"broken"))
+
+    first = await desk.ask(desk.api.ListHeld, pb.ListHeldRequest(page_size=1))
+    second = await desk.ask(desk.api.ListHeld, pb.ListHeldRequest(page_size=1, page_token=first.next_page_token))
+
+    assert [h.stream for h in (*first.streams, *second.streams)] == ["sample-b", stream]
+    shown = await desk.ask(desk.api.GetHeld, pb.GetHeldRequest(consumer=FACTS, stream=stream))
+    assert [entry.version for entry in shown.entries] == [2]
+    answer = await desk.ask(desk.api.DiscardHeld, discarding(stream, 1))
+    assert (answer.released.folded, answer.released.stuck_version) == (1, 0)
+
+
+@pytest.mark.parametrize("stream", ["", "sample-\n", "x" * 301])
+async def test_what_cannot_be_a_stream_is_refused_by_name(stream: str) -> None:
+    desk = Desk()
+
+    with pytest.raises(InvalidArgument, match="stream"):
+        await desk.ask(desk.api.GetHeld, pb.GetHeldRequest(consumer=FACTS, stream=stream))
+
+
+async def test_groups_are_of_what_is_selected() -> None:
+    desk = Desk()
+    await desk.receive(came("sample-a", 2), came("sample-b", 1, b"broken"), came("sample-c", 2))
+
+    async def groups(**selected: Any) -> list[tuple[int, int]]:
+        request = pb.ListHeldRequest(selection=pb.HeldSelection(**selected))
+        return [(g.kind, g.streams) for g in (await desk.ask(desk.api.ListHeld, request)).groups]
+
+    assert await groups() == [(pb.HELD_KIND_GAP, 2), (pb.HELD_KIND_POISON, 1)]
+    assert await groups(kind=pb.HELD_KIND_POISON) == [(pb.HELD_KIND_POISON, 1)]
+    assert await groups(streams=["sample-a", "sample-b"], kind=pb.HELD_KIND_GAP) == [(pb.HELD_KIND_GAP, 1)]
+
+
+async def test_a_discard_whose_answer_was_lost_is_answered_as_done() -> None:
+    desk = Desk()
+    await desk.receive(came("sample-a", 1), came("sample-a", 2, b"broken"), came("sample-a", 4))
+    first = await desk.ask(desk.api.DiscardHeld, discarding("sample-a", 2))
+
+    again = await desk.ask(desk.api.DiscardHeld, discarding("sample-a", 2))
+
+    assert (first.released.stuck_version, again.released.stuck_version) == (3, 3)
+    assert again.released.error == first.released.error
+    await desk.ask(desk.api.DiscardHeld, discarding("sample-a", 3))
+    assert not (await desk.ask(desk.api.DiscardHeld, discarding("sample-a", 3))).released.stuck_version
+    with pytest.raises(FailedPrecondition, match="it is not held"):
+        await desk.ask(desk.api.DiscardHeld, discarding("sample-a", 4))
+
+
+async def test_a_discard_folds_nothing_to_see_whether_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    await desk.receive(came("sample-a", 2))
+
+    async def never(*_: Any) -> None:
+        raise AssertionError("all that is held of a stream may be much")
+
+    monkeypatch.setattr(desk.consumer.holding, "_rehearse", never)
+
+    await desk.ask(desk.api.DiscardHeld, discarding("sample-a", 1))
+
+
+def test_what_stops_a_redrive_is_told_with_the_way_out() -> None:
+    for error, reason in ((WrongEpoch("a is not b"), "wrong-epoch"), (TooManyFaults("600 at once"), "too-many-faults")):
+        failure = translate(error)
+        assert isinstance(failure, FailedPrecondition)
+        assert (failure.reason, failure.message) == (reason, str(error))

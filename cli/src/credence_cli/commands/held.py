@@ -127,16 +127,16 @@ def list_held(
 
             answers, failures = await ask_each(_services(service, consumer), ask)
         if answers or as_json:
-            show(answers, as_json, lambda: _show_list(list(answers.values())))
+            show(answers, as_json, lambda: _show_list(list(answers.values()), selected=selection != pb.HeldSelection()))
         return told(failures)
 
     run(work())
 
 
-def _show_list(answers: Sequence[pb.ListHeldResponse]) -> None:
+def _show_list(answers: Sequence[pb.ListHeldResponse], *, selected: bool) -> None:
     groups = [g for answer in answers for g in answer.groups]
     if not groups:
-        out.print("Nothing is held.")
+        out.print("Nothing that is held was selected." if selected else "Nothing is held.")
         return
     rows = [(g.consumer, _KIND_WORDS.get(g.kind, "?"), g.streams, _age(g.oldest), g.error) for g in groups]
     table("By error", ("consumer", "kind", "streams", "oldest", "error"), rows)

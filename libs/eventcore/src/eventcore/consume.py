@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from eventcore.decider import category_of
@@ -38,8 +39,13 @@ class Received:
 
     @property
     def place(self) -> str:
-        """A name for a record that says of no stream that it is its own; no stream is named like this."""
-        return f"{self.topic}[{self.partition}]@{self.offset}"
+        """A name for a record that says of no stream that it is its own; no stream is named like this.
+
+        With a digest: in a topic that was made anew another record stands at the same place, and must neither take the
+        place of this one nor be gone on without because this one was.
+        """
+        content = repr((self.key, self.headers, self.value)).encode()
+        return f"{self.topic}[{self.partition}]@{self.offset}.{sha256(content).hexdigest()[:8]}"
 
     @property
     def texts(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from eventcore.event import Codec, Event
-from eventcore.limits import STREAM_EVENTS_MAX
+from eventcore.limits import STREAM_BYTES_MAX, STREAM_EVENTS_MAX
 
 S = TypeVar("S")
 C = TypeVar("C", bound="Command")
@@ -71,3 +71,8 @@ class Decider(Generic[S, C, E]):
 def category_of(stream: str) -> str:
     """`enrolment-c1--p1` -> `enrolment`."""
     return stream.partition("-")[0]
+
+
+def is_stream_name(name: str) -> bool:
+    """Whether a text can stand wherever a stream is named: in a list, a command, a page's token."""
+    return name.isprintable() and 0 < len(name.encode()) <= STREAM_BYTES_MAX

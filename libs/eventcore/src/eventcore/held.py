@@ -27,6 +27,7 @@ from eventcore.generations import PinnedViews
 from eventcore.limits import (
     HELD_BATCH_MIN,
     HELD_PAGE_MAX,
+    HELD_REHEARSED_MAX,
     HELD_SHARE_MAX,
     HELD_STREAMS_MAX,
     HELD_SWEPT_MAX,
@@ -187,18 +188,34 @@ class Holding:
     async def discard(self, stream: str, version: int, *, reason: str, actor: str, dry_run: bool = False) -> Released:
         """Goes on without the version at which the stream is stuck, for ever: here, and wherever it faults again.
 
-        Raises NotStuckThere, NeverDiscarded.
+        Done already, it says where the stream is now. Raises as `check_discard`.
         """
-        if category_of(stream) in {view.category for view in telling_of_erasures(self._folder.views)}:
-            raise NeverDiscarded(stream, version)
-        head = (await self._store.heads(self.consumer, [stream])).get(stream)
-        if head is None or head.version != version:
-            raise NotStuckThere(stream, version, head)
+        head = await self.check_discard(stream, version)
+        if head is None:
+            return Released(stream, 0, None)
+        if head.version != version:
+            return Released(stream, 0, Fault(stream, head.version, head.error))
         discard = Discard(head.epoch, stream, version, reason, actor, self._clock())
         if not dry_run:
             await self._store.discard([discard])
         done = await (self._rehearse(stream, [discard]) if dry_run else self._release(stream))
         return done or Released(stream, 0, None)
+
+    async def check_discard(self, stream: str, version: int) -> Head | None:
+        """Whether that version can be gone on without, or was: gives the head, None when the stream is held no more.
+
+        Raises NeverDiscarded, NotStuckThere.
+        """
+        if category_of(stream) in {view.category for view in telling_of_erasures(self._folder.views)}:
+            raise NeverDiscarded(stream, version)
+        head = (await self._store.heads(self.consumer, [stream])).get(stream)
+        if head is not None and head.version == version:
+            return head
+        # Whoever did not get the answer asks again, and the stream has gone on.
+        done = await self._store.discards(head.epoch if head else None, stream)
+        if version not in {discard.version for discard in done}:
+            raise NotStuckThere(stream, version, head)
+        return head
 
     # ---- holding
 
@@ -301,18 +318,21 @@ class Holding:
         return await self._but_for_discards(self._fold, head.epoch, records, await self._fold(records))
 
     async def _rehearse(self, stream: str, discards: Sequence[Discard] = ()) -> Released | None:
-        """What `_release` would do, in memory, with all that is held of the stream read at once."""
+        """What `_release` would do, in memory, as far as HELD_REHEARSED_MAX entries tell."""
         head = (await self._store.heads(self.consumer, [stream])).get(stream)
         if head is None:
             return None
         entries: list[Entry] = []
-        while page := await self._entries(head, entries[-1].version if entries else 0):
+        while len(entries) <= HELD_REHEARSED_MAX and (page := await self._entries(head, _last(entries))):
             entries += page
+        beyond, entries = entries[HELD_REHEARSED_MAX:], entries[:HELD_REHEARSED_MAX]
         decoded = [await self._decode(e) for e in entries]
         records = [r for r in decoded if r.stream == stream]
         fault = await self._but_for_discards(
             self._rehearsal, head.epoch, records, await self._rehearsal(records), discards
         )
+        if fault is None and beyond:
+            fault = Fault(stream, beyond[0].version, f"a dry run looks at {HELD_REHEARSED_MAX} records, no further")
         return Released(stream, sum(fault is None or e.version < fault.version for e in entries), fault)
 
     async def _entries(self, head: Head, after: int) -> list[Entry]:
@@ -342,16 +362,30 @@ class Holding:
         fault: Fault | None,
         more: Sequence[Discard] = (),
     ) -> Fault | None:
-        """Folds on behind versions that were discarded: each as a bare marker, whether it is here or missing."""
         if fault is None:
             return None
-        discards = {d.version: d for d in (*await self._store.discards(epoch, fault.stream), *more)}
-        records = list(records)
-        while fault is not None and (discard := discards.pop(fault.version, None)) is not None:
-            records = [r for r in records if r.version != discard.version]
-            records.append(Recorded(fault.stream, discard.version, MARKER, discard.at))
-            fault = await fold(records)
-        return fault
+        return await but_for_discards(fold, [*await self._store.discards(epoch, fault.stream), *more], records, fault)
+
+
+async def but_for_discards(
+    fold: Callable[[Sequence[Recorded[Any]]], Awaitable[Fault | None]],
+    discards: Sequence[Discard],
+    records: Sequence[Recorded[Any]],
+    fault: Fault,
+) -> Fault | None:
+    """Folds a stream's records on behind versions that were discarded: each as a bare marker, whether it is here or
+    missing. Gives where the stream is stuck still."""
+    by_version = {discard.version: discard for discard in discards}
+    left: Fault | None = fault
+    while left is not None and (discard := by_version.pop(left.version, None)) is not None:
+        records = [r for r in records if r.version != discard.version]
+        records.append(Recorded(left.stream, discard.version, MARKER, discard.at))
+        left = await fold(records)
+    return left
+
+
+def _last(entries: Sequence[Entry]) -> int:
+    return entries[-1].version if entries else 0
 
 
 def _kind(fault: Fault) -> HeldKind:

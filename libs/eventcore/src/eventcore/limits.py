@@ -74,6 +74,9 @@ SOURCES_MAX: Final = 100
 """Services whose epochs a consumer remembers. Beyond: it stops at the first record of one more: who writes to its
 topics?"""
 
+STREAM_BYTES_MAX: Final = 300
+"""A stream's name. Beyond: a record that claims a longer one names no stream, and is held by itself."""
+
 VERSION_MAX: Final = 2**53 - 1
 """The highest version of a stream: beyond it no number of a store's or of JSON's is exact. Beyond: a record that claims
 one names no event of a stream, and is held by itself."""
@@ -91,6 +94,9 @@ HELD_BATCH_MIN: Final = 20
 
 HELD_PAGE_MAX: Final = 500
 """Held records that are read at once. Beyond: the next page is read."""
+
+HELD_REHEARSED_MAX: Final = 5_000
+"""Held records of one stream that a dry run folds in memory. Beyond: it says so, and nothing of what stands behind."""
 
 HELD_SWEPT_MAX: Final = 200
 """Held streams that one sweep tries again. Beyond: they wait for the next sweep."""

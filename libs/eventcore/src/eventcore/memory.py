@@ -495,6 +495,7 @@ class MemoryHeld:
             await self.switch("discard")
             self.discarded.setdefault((one.epoch, one.stream, one.version), one)
 
-    async def discards(self, epoch: str, stream: str) -> list[Discard]:
+    async def discards(self, epoch: str | None, stream: str) -> list[Discard]:
         await self.switch("load discards")
-        return [d for key, d in sorted(self.discarded.items()) if key[:2] == (epoch, stream)]
+        found = [d for d in self.discarded.values() if d.stream == stream and epoch in (None, d.epoch)]
+        return sorted(found, key=lambda d: d.version)

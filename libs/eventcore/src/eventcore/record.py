@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from eventcore.decider import is_stream_name
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Undecodable, told
 from eventcore.limits import TYPE_CHARS_MAX, VERSION_MAX
@@ -87,6 +88,8 @@ def origin(headers: Mapping[str, str]) -> Origin:
         stream, version = headers["ce_subject"], int(headers["ce_sequence"])
         if headers["ce_id"] != f"{stream}@{version}" or not 1 <= version <= VERSION_MAX or not epoch:
             raise Malformed("not a CloudEvent of ours: ce_id, ce_subject, ce_sequence and ce_source disagree")
+        if not is_stream_name(stream):
+            raise Malformed("not a CloudEvent of ours: ce_subject is no name of a stream")
         return Origin(
             source,
             epoch,

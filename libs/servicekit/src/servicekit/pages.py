@@ -22,7 +22,7 @@ class Page:
 
     def token(self, last: str) -> str:
         """The token of the page that follows the item with the sort key `last`."""
-        return base64.urlsafe_b64encode(json.dumps([self._query, last]).encode()).decode()
+        return base64.urlsafe_b64encode(json.dumps([self._query, last], ensure_ascii=False).encode()).decode()
 
 
 def page(size: int, token: str, *, query: str) -> Page:

@@ -46,7 +46,7 @@ from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import AppendStore, HeldStore, StoreUnavailable
 from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
-from servicekit.errors import RpcFailure, Unavailable
+from servicekit.errors import FailedPrecondition, RpcFailure, Unavailable
 from servicekit.generations import Generations
 from servicekit.health import Health
 from servicekit.held import holding_work
@@ -351,6 +351,10 @@ def _translate(error: Exception) -> RpcFailure | None:
     match error:
         case StoreUnavailable():
             return Unavailable("the database does not answer: send it again with the same id")
+        case WrongEpoch():
+            return FailedPrecondition("wrong-epoch", str(error))
+        case TooManyFaults():
+            return FailedPrecondition("too-many-faults", str(error))
         case StoredByNewer():
             return Unavailable(
                 f"{error}; send it again with the same id, an instance of that release answers it",

@@ -193,7 +193,7 @@ class ListHeldResponse(_message.Message):
     next_page_token: _builtins.str
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldGroup]:
-        """All that is held, whatever is selected; on the first page."""
+        """What is selected, all of it; on the first page."""
 
     @_builtins.property
     def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldStream]: ...

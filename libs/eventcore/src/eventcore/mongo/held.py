@@ -31,7 +31,7 @@ class MongoHeld:
         await self._link.index(
             _HEADS, [_index("consumer", "stream"), _index("consumer", "kind", "last"), _index("consumer", "first")]
         )
-        await self._link.index(_DISCARDS, [_index("epoch", "stream")])
+        await self._link.index(_DISCARDS, [_index("epoch", "stream"), _index("stream")])
 
     async def keep(self, entries: Sequence[Entry]) -> None:
         # What a race refuses is stored: two upserts of one missing document, and the other's is the same record.
@@ -132,8 +132,9 @@ class MongoHeld:
             _DISCARDS, [UpdateOne({"_id": _discard_id(d)}, {"$setOnInsert": asdict(d)}, upsert=True) for d in discards]
         )
 
-    async def discards(self, epoch: str, stream: str) -> list[Discard]:
-        found = await self._link.find(_DISCARDS, {"epoch": epoch, "stream": stream})
+    async def discards(self, epoch: str | None, stream: str) -> list[Discard]:
+        where = {"stream": stream} if epoch is None else {"epoch": epoch, "stream": stream}
+        found = await self._link.find(_DISCARDS, where)
         return sorted((Discard(**_without_id(d)) for d in found), key=lambda d: d.version)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,9 +9,11 @@ import grpc
 
 from credence.operations.v1 import held_pb2 as pb
 from credence.operations.v1 import held_pb2_grpc
+from eventcore.decider import is_stream_name
 from eventcore.held import Holding, NeverDiscarded, NotStuckThere
 from eventcore.held import Released as KernelReleased
 from eventcore.limits import VERSION_MAX
+from eventcore.memory import grouped
 from eventcore.store import Entry, Head, HeldGroup, HeldKind, HeldStore
 from servicekit.call import current_call
 from servicekit.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -27,8 +28,6 @@ from servicekit.operations.recording import Recording, check_reason
 from servicekit.pages import Page, page
 from servicekit.violations import Violations
 
-# A record without a place is held under its place on the topic: its name is wider than a stream's.
-_STREAM = re.compile(r"[a-zA-Z0-9._@\[\]-]{1,300}")
 _KINDS: dict[HeldKind, pb.HeldKind.ValueType] = {"poison": pb.HELD_KIND_POISON, "gap": pb.HELD_KIND_GAP}
 _NAMES = {number: kind for kind, number in _KINDS.items()}
 
@@ -45,7 +44,7 @@ class HeldApi(held_pb2_grpc.HeldServiceServicer):
         self._check(request.selection)
         wanted = page(request.page_size, request.page_token, query=f"held {request.selection!r}")
         heads, more = await self._select(request.selection, wanted, wanted.size)
-        groups = [] if wanted.after else await self._store.groups()
+        groups = [] if wanted.after else await self._groups(request.selection)
         return pb.ListHeldResponse(
             groups=[_group(group) for group in groups],
             streams=[_head(head) for head in heads],
@@ -107,7 +106,7 @@ class HeldApi(held_pb2_grpc.HeldServiceServicer):
         try:
             if not request.dry_run:
                 # First of all whether it can be: what is refused was not done, and is not recorded.
-                await holding.discard(request.stream, request.version, reason=request.reason, actor=actor, dry_run=True)
+                await holding.check_discard(request.stream, request.version)
                 await self._recording(
                     "discard", f"{request.consumer} {request.stream}@{request.version}", request.reason
                 )
@@ -145,7 +144,7 @@ class HeldApi(held_pb2_grpc.HeldServiceServicer):
         if len(selection.streams) > SELECTED_STREAMS_MAX:
             found.add("selection.streams", f"must be at most {SELECTED_STREAMS_MAX}")
         for i, stream in enumerate(selection.streams[:SELECTED_STREAMS_MAX]):
-            if not _STREAM.fullmatch(stream):
+            if not is_stream_name(stream):
                 found.add(f"selection.streams[{i}]", "is not the name of a held stream: see `credence held list`")
         if selection.kind and selection.kind not in _NAMES:
             found.add("selection.kind", "is not a value this version knows")
@@ -153,36 +152,50 @@ class HeldApi(held_pb2_grpc.HeldServiceServicer):
 
     def _check_place(self, found: Violations, consumer: str, stream: str) -> None:
         self._check_consumer(found, "consumer", consumer)
-        if not _STREAM.fullmatch(stream):
+        if not is_stream_name(stream):
             found.add("stream", "is not the name of a held stream: see `credence held list`")
 
     def _check_consumer(self, found: Violations, field: str, consumer: str) -> None:
         if consumer not in self._holdings:
             found.add(field, f"is none of this service's: {', '.join(sorted(self._holdings))}")
 
+    async def _groups(self, selection: pb.HeldSelection) -> list[HeldGroup]:
+        if selection.streams:
+            return grouped(await self._named(selection))
+        return [group for group in await self._store.groups() if _selects(selection, group)]
+
+    async def _named(self, selection: pb.HeldSelection) -> list[Head]:
+        """The heads of the streams that are named, so far as the rest selects them too, in order."""
+        return [
+            head
+            for consumer in sorted(self._holdings)
+            for _, head in sorted((await self._store.heads(consumer, sorted(set(selection.streams)))).items())
+            if _selects(selection, head)
+        ]
+
     async def _select(self, selection: pb.HeldSelection, wanted: Page, size: int) -> tuple[list[Head], bool]:
         """A page of what is selected, in order of (consumer, stream), and whether there is more."""
         consumer, _, stream = (wanted.after or "").partition(" ")
-        kind = _NAMES.get(selection.kind)
         if selection.streams:
-            consumers = [selection.consumer] if selection.consumer else sorted(self._holdings)
-            found = [
-                head
-                for name in consumers
-                for _, head in sorted((await self._store.heads(name, sorted(set(selection.streams)))).items())
-                if (name, head.stream) > (consumer, stream)
-                and kind in (None, head.kind)
-                and selection.error in ("", head.error)
-            ]
+            found = [h for h in await self._named(selection) if (h.consumer, h.stream) > (consumer, stream)]
         else:
             found = await self._store.find(
                 consumer=selection.consumer,
-                kind=kind,
+                kind=_NAMES.get(selection.kind),
                 error=selection.error,
                 after=(consumer, stream),
                 limit=size + 1,
             )
         return found[:size], len(found) > size
+
+
+def _selects(selection: pb.HeldSelection, of: Head | HeldGroup) -> bool:
+    """But for its streams."""
+    return (
+        selection.consumer in ("", of.consumer)
+        and _NAMES.get(selection.kind) in (None, of.kind)
+        and selection.error in ("", of.error)
+    )
 
 
 def _place(head: Head) -> str:
