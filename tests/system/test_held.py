@@ -21,7 +21,8 @@ from google.protobuf.message import Message
 from pymongo import MongoClient
 
 from credence.enrolment.v1 import events_pb2
-from credence.operations.v1 import operations_pb2
+from credence.operations.v1 import operations_pb2, privacy_pb2
+from credence_cli.identity import Identity
 from tests.system.lone import ENROLMENT_TOPIC, Lone, alone, seconds_until
 from tests.system.platform import OPERATOR, settled, suffix
 
@@ -34,6 +35,9 @@ REQUESTED = events_pb2.EnrolmentRequested(
     cohort_id="c1", person_id="sample-1", programme_id="r7-mentor-plus", programme_version=1, effective_on="2024-10-01"
 )
 PLACED = events_pb2.EnrolmentPlaced(placed_on="2024-10-02")
+REGISTERED = events_pb2.PersonRegistered()
+ERASED = events_pb2.PersonErased()
+PRIVACY_OFFICER = Identity.of("privacy-officer")
 WITHDRAWN = events_pb2.EnrolmentWithdrawn(withdrawn_on="2024-11-02")
 
 
@@ -163,6 +167,24 @@ def test_poison_is_told_shown_as_it_came_tried_again_and_gone_on_without(lone: L
     ]
 
 
+def test_a_persons_stream_is_never_gone_on_without_and_an_erasure_is_told_to_wait_for_it(lone: Lone) -> None:
+    person = f"person-sample-{suffix()}"
+    put(lone, Put(person, 1, REGISTERED), Put(person, 2, ERASED, GARBAGE))
+    told_held(lone)
+    for more in ((), ("--dry-run",)):
+        refused = lone.command("held", "discard", FACTS, person, "2", "--reason", "mistaken", *more)
+        assert refused.returncode == 4
+        assert f"credence republish --service enrolment --stream {person}" in refused.stderr
+    request = privacy_pb2.GetErasureRequest(person_id=person.removeprefix("person-"))
+    erasure = lone.ask(request, PRIVACY_OFFICER)
+    assert (erasure.held_by, erasure.stream, erasure.destroyed) == (FACTS, person, False)
+
+    put(lone, Put(person, 1, REGISTERED), Put(person, 2, ERASED))
+    settled("the key is gone", lambda: lone.ask(request, PRIVACY_OFFICER).destroyed)
+    settled("all is whole", lambda: lone.state() == "ok")
+    assert lone.ask(request, PRIVACY_OFFICER).held_by == ""
+
+
 def test_a_gap_says_what_fills_it_and_releases_itself_when_it_is_filled(lone: Lone) -> None:
     stream = stream_name()
     put(lone, Put(stream, 1, REQUESTED), Put(stream, 3, WITHDRAWN))
@@ -213,24 +235,66 @@ def test_too_much_at_once_stops_the_consumer_unready_and_the_message_says_what_t
     assert lone.command("status", "--service", "mentoring").returncode == 6
 
 
-# ---- the checker is checked
+# ---- a release that is at fault
 
 PLANTED = """
 import sys
-from eventcore import held
+from pathlib import Path
+from eventcore import consume, held
+
 async def none(self):
     return held.Holdings(0, 0.0)
+
+def decode(where, value, parse):
+    return whole(where, b"\\xff" if where.type.endswith("Placed") and Path({broken!r}).exists() else value, parse)
+
 held.Holding.count = none
+whole, consume.decode = consume.decode, decode
 from mentoring.main import main
 sys.exit(main())
 """
 
 
-def test_the_checker_turns_red_on_a_service_that_keeps_what_it_holds_to_itself(tmp_path: Path) -> None:
-    def planted(_: Sequence[str]) -> Sequence[str]:
-        return (sys.executable, "-P", "-c", PLANTED)
+@dataclass(frozen=True)
+class AtFault:
+    """A service that keeps what it holds to itself, and cannot read places while the file `broken` is there."""
 
-    with alone(tmp_path, command=planted) as silent:
-        put(silent, Put(stream_name(), 1, REQUESTED, GARBAGE))
-        with pytest.raises(AssertionError, match="health names who holds"):
-            told_held(silent)
+    lone: Lone
+    broken: Path
+
+
+@pytest.fixture(scope="module")
+def at_fault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtFault]:
+    folder = tmp_path_factory.mktemp("at-fault")
+    broken = folder / "broken"
+    broken.touch()
+
+    def planted(_: Sequence[str]) -> Sequence[str]:
+        return (sys.executable, "-P", "-c", PLANTED.format(broken=str(broken)))
+
+    with alone(folder, command=planted) as running:
+        yield AtFault(running, broken)
+
+
+def test_what_is_mended_is_tried_again_by_hand_and_goes_on(at_fault: AtFault) -> None:
+    lone, stream = at_fault.lone, stream_name()
+    put(lone, Put(stream, 1, REQUESTED), Put(stream, 2, PLACED), Put(stream, 3, WITHDRAWN))
+    settled("it is held", lambda: lone.command("held", "show", FACTS, stream).returncode == 0)
+    words = ("redrive", "--consumer", FACTS, "--stream", stream)
+    (stuck,) = command(lone, *words, exits=1)["mentoring"]
+    assert int(stuck["stuck_version"]) == 2
+
+    at_fault.broken.unlink()
+    (would,) = command(lone, *words, "--dry-run")["mentoring"]
+    assert (int(would["folded"]), folded(lone, stream)) == (2, 1)
+    (done,) = command(lone, *words, "--reason", "a release that reads it")["mentoring"]
+
+    assert (int(done["folded"]), "stuck_version" in done, folded(lone, stream)) == (2, False, 3)
+    assert lone.command("held", "show", FACTS, stream).returncode == 3
+    assert lone.ask(operations_pb2.ListOperationsRequest(), OPERATOR).operations[0].reason == "a release that reads it"
+
+
+def test_the_checker_turns_red_on_a_service_that_keeps_what_it_holds_to_itself(at_fault: AtFault) -> None:
+    put(at_fault.lone, Put(stream_name(), 1, REQUESTED, GARBAGE))
+    with pytest.raises(AssertionError, match="health names who holds"):
+        told_held(at_fault.lone)
