@@ -15,11 +15,11 @@ from credence_cli.commands import (
     enrolments,
     held,
     imports,
-    interventions,
     mentor,
     operations,
     person,
     republish,
+    running,
     standing,
     status,
     views,
@@ -51,16 +51,16 @@ app.add_typer(mentor.app, name="mentor")
 app.add_typer(person.app, name="person")
 app.add_typer(imports.app, name="import")
 app.add_typer(held.app, name="held")
-app.add_typer(operations.stack_app, name="stack")
-app.add_typer(operations.topics_app, name="topics")
+app.add_typer(running.stack_app, name="stack")
+app.add_typer(running.topics_app, name="topics")
 app.command()(demo)
 app.command()(status.status)
-app.command()(operations.lag)
-app.command()(interventions.operations)
+app.command()(running.lag)
+app.command()(operations.operations)
 app.command()(republish.republish)
 app.add_typer(views.app, name="views")
-app.command()(operations.token)
-app.command()(operations.secrets)
+app.command()(running.token)
+app.command()(running.secrets)
 
 
 def main() -> None:

@@ -1,190 +1,43 @@
-"""`credence stack`, `credence topics`, `credence lag`, `credence token`, `credence secrets`: for whoever runs it."""
+"""`credence operations`: what operators did to the services, when and why."""
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from credence_cli import topics
-from credence_cli.client import stack_ports
-from credence_cli.command import Json
-from credence_cli.embedded.development_secrets import ensure_development_secrets
-from credence_cli.embedded.errors import EmbeddedError
-from credence_cli.embedded.home import topics_file
-from credence_cli.embedded.stack import Stack
+from credence.operations.v1 import operations_pb2 as pb
+from credence.operations.v1 import operations_pb2_grpc
+from credence_cli.client import connected
+from credence_cli.command import Json, run
 from credence_cli.exits import Exit
-from credence_cli.identity import ROLES, Identity, mint
-from credence_cli.output import out, say, show, table
-
-stack_app = typer.Typer(
-    help="The whole platform on this machine: embedded Kafka and database, topics, the three services.",
-    no_args_is_help=True,
-)
-topics_app = typer.Typer(help="Kafka's topics.", no_args_is_help=True)
-
-Bootstrap = Annotated[
-    str | None,
-    typer.Option("--bootstrap", help="Kafka's address; CREDENCE_KAFKA_BOOTSTRAP, else the development stack's."),
-]
+from credence_cli.identity import Identity
+from credence_cli.output import show, table
+from credence_cli.services import Service, ask_each, chosen, told
 
 
-def bootstrap_or_default(given: str | None) -> str:
-    return given or os.environ.get("CREDENCE_KAFKA_BOOTSTRAP") or f"127.0.0.1:{stack_ports().kafka}"
-
-
-@stack_app.command()
-def up(
-    port: Annotated[
-        int | None, typer.Option("--port", help="First of the consecutive ports to listen on; 0: any free ones.")
-    ] = None,
+def operations(
+    service: Service = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many of each service.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Starts what does not run and returns when all is ready; harmless when it is."""
-    stack = Stack(port_base=port, say=say)
-    stack.up()
-    _show_status(stack, as_json)
+    """What operators did to the services (redrive, discard, rebuild, republish ...), by whom and why, newest first."""
 
+    async def work() -> Exit:
+        async with connected(Identity.of("operator")) as client:
 
-@stack_app.command()
-def status(as_json: Json = False) -> None:
-    """Each part: ready, not ready, or stopped. Exit code 6 unless all are ready."""
-    stack = Stack(say=say)
-    _show_status(stack, as_json)
-    raise typer.Exit(int(Exit.OK if all(p.state == "ready" for p in stack.status()) else Exit.UNAVAILABLE))
+            async def ask(name: str) -> pb.ListOperationsResponse:
+                stub = client.stub(operations_pb2_grpc.OperationServiceStub, name)
+                return await client.call(stub.ListOperations, pb.ListOperationsRequest(page_size=limit))
 
+            answers, failures = await ask_each(chosen(service), ask)
+        done = [(name, o) for name, answer in answers.items() for o in answer.operations]
+        done.sort(key=lambda entry: entry[1].id, reverse=True)
+        rows = [
+            (f"{o.at.ToDatetime():%Y-%m-%d %H:%M:%S}", name, o.action, o.subject, o.actor, o.reason) for name, o in done
+        ]
+        columns = ("when (UTC)", "service", "did", "to", "by", "because")
+        show({name: answer.operations for name, answer in answers.items()}, as_json, lambda: table("", columns, rows))
+        return told(failures)
 
-def _show_status(stack: Stack, as_json: bool) -> None:
-    parts = stack.status()
-    data = [{"name": p.name, "state": p.state, "pid": p.pid, "address": p.address, "log": str(p.log)} for p in parts]
-    rows = [(p.name, p.state, p.pid or "", p.address, p.log) for p in parts]
-    show(data, as_json, lambda: table("", ("part", "state", "pid", "address", "log"), rows))
-
-
-@stack_app.command()
-def logs(
-    part: Annotated[list[str] | None, typer.Argument(help="Only these parts.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")] = False,
-) -> None:
-    """What the parts say."""
-    for name, line in Stack(say=say).logs(part, lines=lines, follow=follow):
-        out.print(json.dumps({"part": name, "line": line}) if as_json else f"{name:<14} {line}", markup=False)
-
-
-@stack_app.command()
-def down(as_json: Json = False) -> None:
-    """Stops everything, services first so that they drain. Data stays."""
-    stack = Stack(say=say)
-    stack.down()
-    show({part.name: part.state for part in stack.status()}, as_json, lambda: None)
-
-
-@topics_app.command("create")
-def create_topics(
-    bootstrap: Bootstrap = None,
-    replication: Annotated[
-        int | None, typer.Option("--replication-factor", help="Instead of the declared one; 1 on a single node.")
-    ] = None,
-    wait: Annotated[float, typer.Option("--wait", help="Seconds to wait for Kafka.")] = 30.0,
-    as_json: Json = False,
-) -> None:
-    """Creates the topics of deploy/topics.yml that are not there. Nothing that exists is changed."""
-    made = topics.create(bootstrap_or_default(bootstrap), topics_file(), wait, replication)
-    data = [{"name": t.name, "partitions": t.partitions, "created": t.created, "drift": dict(t.drift)} for t in made]
-    rows = [(t.name, t.partitions, "created" if t.created else "there already", _drift(t.drift)) for t in made]
-    show(data, as_json, lambda: table("", ("topic", "partitions", "", "differs from its declaration"), rows))
-
-
-def _drift(drift: object) -> str:
-    pairs = dict(drift) if isinstance(drift, dict) else {}
-    return ", ".join(f"{name}: {actual}, declared {declared}" for name, (declared, actual) in pairs.items())
-
-
-@topics_app.command("describe")
-def describe_topics(bootstrap: Bootstrap = None, as_json: Json = False) -> None:
-    """The topics as they are."""
-    found = topics.describe(bootstrap_or_default(bootstrap))
-    data = [
-        {"name": t.name, "partitions": t.partitions, "replication": t.replication_factor, "config": dict(t.config)}
-        for t in found
-    ]
-    rows = [
-        (t.name, t.partitions, t.replication_factor, ", ".join(f"{k}={v}" for k, v in sorted(t.config.items())))
-        for t in found
-    ]
-    show(data, as_json, lambda: table("", ("topic", "partitions", "replicas", "settings"), rows))
-
-
-def lag(bootstrap: Bootstrap = None, as_json: Json = False) -> None:
-    """How many events each consumer group has yet to handle."""
-    groups = topics.lag(bootstrap_or_default(bootstrap))
-    data = [
-        {
-            "group": g.group,
-            "state": g.state,
-            "members": g.members,
-            "partitions": [
-                {
-                    "topic": p.topic,
-                    "partition": p.partition,
-                    "latest": p.latest,
-                    "committed": p.committed,
-                    "events": p.events,
-                }
-                for p in g.partitions
-            ],
-        }
-        for g in groups
-    ]
-    rows = [(g.group, g.state, g.members, p.topic, p.partition, p.latest, str(p)) for g in groups for p in g.partitions]
-    columns = ("group", "state", "members", "topic", "partition", "latest", "behind")
-    show(data, as_json, lambda: table("", columns, rows))
-
-
-def token(
-    role: Annotated[list[str], typer.Option("--role", help=f"Repeatable: {', '.join(ROLES)}.")],
-    person: Annotated[str | None, typer.Option("--person", help="Whom a learner or mentor is.")] = None,
-    provider: Annotated[list[str] | None, typer.Option("--provider", help="Providers it acts for.")] = None,
-    body: Annotated[list[str] | None, typer.Option("--body", help="Awarding bodies it acts for.")] = None,
-    subject: Annotated[str, typer.Option("--subject", help="Recorded with everything it does.")] = "developer",
-    as_json: Json = False,
-) -> None:
-    """A token of 15 minutes, signed with a development key; no production service takes it.
-
-    The key is that of this machine's stack, or of the folder named by CREDENCE_DEVELOPMENT_SECRETS.
-    """
-    if unknown := sorted(set(role) - set(ROLES)):
-        raise typer.BadParameter(f"no such role: {', '.join(unknown)}")
-    identity = Identity(tuple(role), subject, person, tuple(provider or ()), tuple(body or ()))
-    minted = mint(identity)
-    show({"token": minted}, as_json, lambda: out.print(minted, markup=False, soft_wrap=True))
-
-
-def secrets(
-    folder: Annotated[Path, typer.Argument(help="For containers: deploy/secrets.")], as_json: Json = False
-) -> None:
-    """Makes the secrets of a deployment that are not there yet: what is there is never made anew.
-
-    Real keys to encrypt and to fingerprint, and a development key to sign tokens, which no production service takes.
-    """
-    made = ensure_development_secrets(folder)
-    try:
-        # The folder keeps others out. Inside a container each file is mounted alone and read by another user.
-        folder.chmod(0o700)
-        for file in (made.master_key, made.digest_key, made.jwks):
-            file.chmod(0o444)
-    except OSError as error:
-        raise EmbeddedError(f"The access rights in {folder} cannot be set: {error}.") from error
-    rows = [
-        ("master.key", "wraps the key of each person; lost, personal data stays unreadable: keep a copy elsewhere"),
-        ("digest.key", "fingerprints commands, so that a repeated one is known again"),
-        ("dev-signing.pem", "signs development tokens: set CREDENCE_DEVELOPMENT_SECRETS to this folder"),
-        ("dev-jwks.json", "its public half, for the services"),
-    ]
-    data = {"folder": str(folder), "files": [name for name, _ in rows]}
-    show(data, as_json, lambda: table(str(folder), ("file", "what it is for"), rows))
+    run(work())
