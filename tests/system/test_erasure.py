@@ -1,8 +1,9 @@
 """An erased person is unreadable everywhere and the ledger still adds up (P19), on real processes and servers.
 
 People with values that stand nowhere else go through every call that takes something personal, and through the main
-job. They are erased while more of it is under way and every service is killed in between. Then everything there is is
-searched for their values, in any usual form and as digests; the search is shown red on a leak in each place.
+job. They are erased while more of it is under way, a record of theirs is held, and every service is killed in between.
+Then everything there is is searched for their values, in any usual form and as digests, and a backup of it; the search
+is shown red on a leak in each place. At the end all views are built anew: what was erased stays so.
 """
 
 from __future__ import annotations
@@ -25,19 +26,21 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from google.protobuf import text_format
+from google.protobuf.message import Message
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from credence.accreditation.v1 import assessments_pb2 as work
 from credence.accreditation.v1 import awards_pb2, standings_pb2
-from credence.enrolment.v1 import attendance_pb2, enrolments_pb2, people_pb2
+from credence.enrolment.v1 import attendance_pb2, enrolments_pb2, events_pb2, people_pb2
 from credence.mentoring.v1 import mentors_pb2
 from credence.operations.v1 import privacy_pb2
 from credence_cli.identity import Identity
 from tests.system.evidence import SERVICES, Databases
 from tests.system.platform import ADMISSIONS, IMPORTER, Platform, Refused, all_stored, outcomes_of, settled, told
 from tests.system.story import Story, ago
-from tests.system.traces import Places, Search, databases, everywhere, files, forms, topics
+from tests.system.test_held import PLACED, Put, put
+from tests.system.traces import Places, Search, backups, databases, everywhere, files, forms, topics
 
 # The fixture tells a long story, on a machine that may be busy.
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -46,6 +49,7 @@ PROGRAMME, PROVIDER, CREDIT = "r14-commissioners-course", "ipc", "commissioning-
 LEAK = 'Żaneta "leak" Sample'
 PRIVACY_OFFICER = Identity.of("privacy-officer")
 ERASED = 2
+LISTENERS = ("accreditation", "mentoring")
 SAID = 5  # different names and portraits of each that are sent in the storm, again and again
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
@@ -212,7 +216,9 @@ def aftermath(platform: Platform) -> Aftermath:
         exported = platform.run("person", "export", person).stdout
         assert "Zoë" in exported
         assert people.address(person) in exported
-    before = {person: people.earned(person) for person in people.erased}
+    before = everything_earned(people)
+    put(platform, gap_of(platform, people))
+    settled("a record of theirs is held by all who listen", partial(held_everywhere, platform, people))
     first = erased_in_a_storm(platform, people)
     settle(platform)
     secrets = platform.stack.secrets
@@ -232,6 +238,28 @@ def aftermath(platform: Platform) -> Aftermath:
 def referenced(people: People) -> bool:
     answer = people.story.asks(enrolments_pb2.ListEnrolmentsRequest(cohort_id=people.story.cohort), IMPORTER)
     return len(answer.enrolments) == ERASED + 1
+
+
+def everything_earned(people: People) -> dict[str, str]:
+    return {person: people.earned(person) for person in people.erased}
+
+
+def gap_of(platform: Platform, people: People, version: int = 2, message: Message = PLACED, value: bytes = b"") -> Put:
+    """A record of an enrolment of theirs as it comes without its predecessor."""
+    with client(platform) as connected:
+        epoch = connected["credence_enrolment"]["store"].find_one({"_id": "epoch"})
+    assert epoch is not None
+    return Put(held_stream(people), version, message, value or None, epoch["epoch"])
+
+
+def held_stream(people: People) -> str:
+    return f"enrolment-{people.story.id('elsewhere')}--{people.erased[0]}"
+
+
+def held_everywhere(platform: Platform, people: People, version: int = 2) -> bool:
+    where = {"stream": held_stream(people), "version": version}
+    with client(platform) as connected:
+        return all(connected[f"credence_{name}"]["held"].count_documents(where) for name in LISTENERS)
 
 
 def erased_in_a_storm(platform: Platform, people: People) -> subprocess.CompletedProcess[str]:
@@ -323,7 +351,7 @@ def test_every_key_is_gone_in_every_service_although_all_of_them_were_killed_in_
 
 def test_what_they_earned_is_as_it_was_and_goes_on(aftermath: Aftermath) -> None:
     people = aftermath.people
-    assert {person: people.earned(person) for person in people.erased} == aftermath.before
+    assert everything_earned(people) == aftermath.before
     one = people.erased[0]
     all_stored(people.story.posts([people.story.mark(one, "s4")]))
     certificate = people.story.award(one, CREDIT, standings_pb2.AWARD_STATE_CONFIRMED).certificate
@@ -372,6 +400,45 @@ def test_what_was_told_and_stored_after_the_erasure_holds_no_trace_either(afterm
     assert aftermath.theirs.traces(asyncio.run(everywhere(aftermath.platform))) == []
 
 
+def test_what_was_held_is_folded_when_its_gap_is_filled(aftermath: Aftermath) -> None:
+    people, platform = aftermath.people, aftermath.platform
+    requested = events_pb2.EnrolmentRequested(
+        cohort_id=people.story.id("elsewhere"), person_id=people.erased[0], programme_id=PROGRAMME, programme_version=1,
+        effective_on=ago(70),
+    )  # fmt: skip
+    put(platform, gap_of(platform, people, 1, requested))
+    settled("nothing is held any more", lambda: not any(platform.command("held", "list").values()))
+
+
+def test_views_built_anew_bring_nothing_back_and_destroy_a_key_that_came_back(aftermath: Aftermath) -> None:
+    people, platform, uri = aftermath.people, aftermath.platform, aftermath.platform.stack.addresses.mongo_uri
+    came_back = {"_id": people.erased[0], "wrapped": b"as an older copy of the database would bring it"}
+    with client(platform) as connected:
+        connected["credence_mentoring"]["keys"].replace_one({"_id": people.erased[0]}, came_back)
+    before, earned = generations(platform), everything_earned(people)
+
+    for name in SERVICES:
+        ran = platform.run("views", "rebuild", name, "--all", "--yes", "--reason", "after an erasure")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+    assert generations(platform) == {view: number + 1 for view, number in before.items()}
+    for person in people.erased:
+        assert all(each.heard and each.destroyed for each in erasures(aftermath, person).values())
+        gone = platform.ask(people_pb2.GetPersonRequest(person_id=person), PRIVACY_OFFICER)
+        assert gone == people_pb2.Person(person_id=person, erased=True)
+    assert everything_earned(people) == earned
+    with client(platform) as connected:
+        for name in SERVICES:
+            kept = list(connected[f"credence_{name}"]["keys"].find({"_id": {"$in": people.erased}}))
+            assert [document.keys() for document in kept] == [{"_id", "erased"}] * ERASED
+    assert aftermath.theirs.traces(dict(databases(uri))) == []
+
+
+def generations(platform: Platform) -> dict[tuple[str, str], int]:
+    listed = platform.command("views", "list")
+    return {(name, view["name"]): view["generation"] for name, answer in listed.items() for view in answer["views"]}
+
+
 # The search itself
 
 
@@ -387,6 +454,9 @@ def test_the_search_finds_a_value_in_each_form_in_each_place_that_was_searched(a
 
 def test_the_places_that_are_searched_are_all_there_are(aftermath: Aftermath) -> None:
     wanted = [f"database credence_{name}.{kind}" for name in SERVICES for kind in ("appends", "keys", "store")]
+    wanted += [f"database credence_{name}.{kind}" for name in LISTENERS for kind in ("held", "held_heads")]
+    wanted += [f"backup {name}/{kind}.bson.gz" for name in SERVICES for kind in ("appends", "operations", "epochs")]
+    wanted += [f"backup keys/credence_{name}.keys.bson.gz" for name in SERVICES]
     wanted += [f"topic {parts.topic}" for parts in SERVICES.values()]
     wanted += [f"page {name}/{page}" for name in SERVICES for page in ("metrics", "ready", "live")]
     assert set(wanted) <= aftermath.places.keys()
@@ -394,8 +464,11 @@ def test_the_places_that_are_searched_are_all_there_are(aftermath: Aftermath) ->
         assert f"file stack/{name}/output.log" in aftermath.places
         assert any(place.startswith(f"database credence_{name}.view_") for place in aftermath.places)
     # What is known to be there is found there: an id in the clear, in every kind of place.
-    for kind in ("database credence_enrolment.appends", f"topic {SERVICES['enrolment'].topic}"):
-        assert aftermath.people.erased[0].encode() in aftermath.places[kind]
+    kinds = ["database credence_enrolment.appends", f"topic {SERVICES['enrolment'].topic}"]
+    kinds += [f"database credence_{name}.held" for name in LISTENERS]
+    kinds += ["backup enrolment/appends.bson.gz", "backup keys/credence_enrolment.keys.bson.gz"]
+    for kind in kinds:
+        assert aftermath.people.erased[0].encode() in aftermath.places[kind], kind
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -408,6 +481,27 @@ def test_a_leak_in_a_database_is_found_whatever_the_collection(aftermath: Afterm
         finally:
             planted.drop()
     assert f"a value as it is in database credence_{service}.planted" in found
+
+
+def test_a_leak_in_a_record_that_is_held_is_found(aftermath: Aftermath) -> None:
+    people, platform = aftermath.people, aftermath.platform
+    put(platform, gap_of(platform, people, 3, value=LEAK.encode()))
+    settled("it is held", partial(held_everywhere, platform, people, 3))
+    found = aftermath.leaks.traces(dict(databases(platform.stack.addresses.mongo_uri)))
+    for name in LISTENERS:
+        assert f"a value as it is in database credence_{name}.held" in found
+        platform.command("held", "discard", f"{name}.facts", held_stream(people), "3", "--reason", "planted")
+
+
+def test_a_leak_in_a_backup_is_found(aftermath: Aftermath, tmp_path: Path) -> None:
+    with client(aftermath.platform) as connected:
+        operations = connected["credence_mentoring"]["operations"]
+        operations.insert_one({"_id": "planted", "reason": LEAK})
+        try:
+            found = aftermath.leaks.traces(dict(backups(aftermath.platform, tmp_path)))
+        finally:
+            operations.delete_one({"_id": "planted"})
+    assert "a value as it is in backup mentoring/operations.bson.gz" in found
 
 
 @pytest.mark.parametrize("part", ["key", "value", "headers"])

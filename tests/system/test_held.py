@@ -24,7 +24,7 @@ from credence.enrolment.v1 import events_pb2
 from credence.operations.v1 import operations_pb2, privacy_pb2
 from credence_cli.identity import Identity
 from tests.system.lone import ENROLMENT_TOPIC, Lone, alone, seconds_until
-from tests.system.platform import OPERATOR, settled, suffix
+from tests.system.platform import OPERATOR, Platform, settled, suffix
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -49,6 +49,7 @@ class Put:
     version: int
     message: Message
     value: bytes | None = None
+    epoch: str = "by-hand"
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
@@ -56,7 +57,7 @@ class Put:
             "ce_specversion": "1.0",
             "ce_id": f"{self.stream}@{self.version}",
             "ce_type": self.message.DESCRIPTOR.full_name,
-            "ce_source": "credence/enrolment?epoch=by-hand",
+            "ce_source": f"credence/enrolment?epoch={self.epoch}",
             "ce_time": datetime(2024, 10, 1, tzinfo=UTC).isoformat(),
             "ce_subject": self.stream,
             "ce_sequence": str(self.version),
@@ -66,9 +67,11 @@ class Put:
         return [(name, text.encode()) for name, text in texts.items()]
 
 
-def put(lone: Lone, *records: Put) -> None:
+def put(to: Lone | Platform, *records: Put) -> None:
+    bootstrap = to.kafka.bootstrap if isinstance(to, Lone) else to.stack.addresses.kafka_bootstrap
+
     async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=lone.kafka.bootstrap, acks="all")
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
         await producer.start()
         try:
             for r in records:

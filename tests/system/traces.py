@@ -1,4 +1,5 @@
-"""Looks for values that must be nowhere any more: in every database, topic, log and metric, and in digests of them.
+"""Looks for values that must be nowhere any more: in every database, backup, topic, log and metric, and in digests of
+them.
 
 Read with the plain drivers, not with the code under test. `test_erasure.py` shows it red on a leak in each place.
 """
@@ -6,10 +7,15 @@ Read with the plain drivers, not with the code under test. `test_erasure.py` sho
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 import http.client
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,6 +93,8 @@ async def everywhere(platform: Platform) -> dict[str, bytes]:
     found |= await topics(platform.stack.addresses.kafka_bootstrap)
     found |= dict(files(platform.home))
     found |= dict(statuses(platform))
+    with tempfile.TemporaryDirectory(prefix="credence-backups-") as folder:
+        found |= dict(backups(platform, Path(folder)))
     return found
 
 
@@ -158,3 +166,18 @@ def statuses(platform: Platform) -> Iterator[tuple[str, bytes]]:
                 yield f"page {name}{page}", connection.getresponse().read()
             finally:
                 connection.close()
+
+
+def backups(platform: Platform, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file of a backup of each service that is taken now, the keys' among them: what was zipped, unzipped."""
+    for spec in platform.stack.specs:
+        words = ["create", "--to", str(folder / spec.name), "--keys", str(folder / "keys")]
+        command = [sys.executable, "-m", "servicekit.backup", *words]
+        ran = subprocess.run(command, env={**os.environ, **spec.env}, cwd=folder, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        yield f"backup {spec.name}, what was said", (ran.stdout + ran.stderr).encode()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            kept = gzip.decompress(data) if path.suffix == ".gz" else data
+            yield f"backup {path.relative_to(folder)}", kept

@@ -174,6 +174,11 @@ class Stack:
         )
 
     @property
+    def specs(self) -> tuple[ServiceSpec, ...]:
+        """How each service is run: its settings are those of its tools too."""
+        return tuple(service.spec for service in self._services)
+
+    @property
     def software(self) -> str:
         """The servers' names and versions, for the label of every figure."""
         return self._reached.software
