@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import MongoClient
 
 from eventcore.event import StoredEvent
@@ -30,6 +31,7 @@ from servicekit.backup import files, tool
 from servicekit.backup.files import BackupUnusable, Manifest, checksum, pages
 from servicekit.backup.log import Streams
 from servicekit.backup.tool import Restored
+from servicekit.runtime import now
 
 pytestmark = pytest.mark.servers
 
@@ -181,6 +183,7 @@ async def test_who_was_erased_since_stays_so(room: Room) -> None:
     # Data may be old, keys are the newest: an erasure is followed by another copy of them, or told by name.
     await room.create(room.folder.with_name("later"))
     room.drop()
+    began = now()
 
     restored = await room.restore("sample-2")
 
@@ -189,6 +192,9 @@ async def test_who_was_erased_since_stays_so(room: Room) -> None:
         for person in restored.tombstones:
             with pytest.raises(KeyErased):
                 await stores.keys.create_key(person, b"anew")
+        dates = dict(await stores.keys.tombstones(limit=10))
+        assert dates["sample-3"].at == AT
+        assert dates["sample-2"].at >= began, "it was erased by this restore"
 
 
 async def test_keys_that_came_back_after_an_erasure_are_not_copied_over_its_tombstone(room: Room) -> None:
@@ -309,12 +315,36 @@ async def test_a_restore_that_was_broken_off_goes_on_and_no_service_starts_befor
         pass
 
 
-async def test_a_database_that_holds_something_is_not_restored_into(room: Room) -> None:
+async def test_a_restore_broken_off_in_its_last_step_goes_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = await room.create()
+    room.drop()
+
+    async def plug(self: AsyncIOMotorCollection, where: object) -> None:
+        raise Broken
+
+    monkeypatch.setattr(AsyncIOMotorCollection, "delete_one", plug)
+    with pytest.raises(Broken):
+        await room.restore("sample-1")
+    monkeypatch.undo()
+    with pytest.raises(StoreUnavailable, match="not finished"):
+        async with room.stores():
+            pass
+    restored = await room.restore("sample-1")
+    assert await room.log() == (taken.streams, taken.log)
+    async with room.stores() as stores:
+        assert stores.appends.epoch == restored.epoch
+
+
+@pytest.mark.parametrize("left_over", ["appends", "view_jars", "targets_counts", "held", "held_heads", "generations"])
+async def test_a_database_that_holds_anything_is_not_restored_into(room: Room, left_over: str) -> None:
     await room.create()
-    before = await room.log()
-    with pytest.raises(BackupUnusable, match="not empty"):
+    room.drop()
+    with MongoClient[dict[str, Any]](room.uri) as client:
+        client[room.name][left_over].insert_one({"_id": "left over", "version": 7, "body": None})
+    with pytest.raises(BackupUnusable, match=f"not empty .{left_over} holds something"):
         await room.restore()
-    assert await room.log() == before
+    with MongoClient[dict[str, Any]](room.uri) as client:
+        assert client[room.name].list_collection_names() == [left_over]
 
 
 async def test_another_services_backup_is_refused(room: Room) -> None:

@@ -86,19 +86,21 @@ class MongoBackup:
 
     # Writing
 
-    async def begin(self, backup: str) -> None:
-        """Claims an empty database, or goes on with a restore of the same `backup`. Raises NotEmpty.
+    async def begin(self, backup: str, now: datetime) -> datetime:
+        """Claims an empty database, or goes on with a restore of the same `backup`; gives when that began.
 
-        Until `finish` no service starts on it.
+        Raises NotEmpty. Until `finish` no service starts on it.
         """
         under_way = await self._link.find(_STORE, {"_id": _RESTORING}, limit=1)
         if not under_way:
-            for collection in (_STORE, APPENDS, KEYS, *OTHERS):
-                if await self._link.find(collection, {}, limit=1):
+            # Views and results too: documents of another history would count as folded already.
+            for collection in sorted(await self._link.collections()):
+                if not collection.startswith("system.") and await self._link.find(collection, {}, limit=1):
                     raise NotEmpty(f"{collection} holds something")
-        marker = await self._link.keep_first(_STORE, {"_id": _RESTORING, "backup": backup})
+        marker = await self._link.keep_first(_STORE, {"_id": _RESTORING, "backup": backup, "began": now})
         if marker["backup"] != backup:
             raise NotEmpty("a restore of another backup was begun in it")
+        return marker["began"]  # type: ignore[no-any-return]
 
     async def insert(self, collection: str, documents: Sequence[bytes]) -> None:
         """Stores them; what an earlier try stored already is left. Raises Altered where it is something else."""
@@ -122,14 +124,13 @@ class MongoBackup:
         buried = [{"_id": person, "erased": at} for person in dict.fromkeys(erased) if person not in keys]
         await self.insert(KEYS, [bson.encode(document) for document in (*keys.values(), *buried)])
 
-    async def finish(self, epoch: str) -> None:
+    async def finish(self, epoch: str) -> str:
         """The database is a service's again, under an epoch of its own: the old one's later versions may be known to
-        others with other content."""
+        others with other content. Gives the epoch, which is an earlier try's where that came so far."""
         kept = await self._link.keep_first(_STORE, {"_id": "epoch", "epoch": epoch})
-        if kept["epoch"] != epoch:
-            raise Altered("the database has got an epoch meanwhile")
         async with self._link.reached():
             await self._link[_STORE].delete_one({"_id": _RESTORING})
+        return str(kept["epoch"])
 
 
 async def refuse_half_restored(link: Link) -> None:

@@ -123,7 +123,7 @@ async def restore(
         raise BackupUnusable(f"{folder} is of {manifest.database}, these settings are {database}'s")
     stored_keys = _keys(keys, database)
     try:
-        await store.begin(manifest.digest)
+        began = await store.begin(manifest.digest, datetime.now(UTC))
         for collection, entry in manifest.files.items():
             done = 0
             for page in pages(_file(folder, collection)):
@@ -131,7 +131,8 @@ async def restore(
                 done += len(page)
                 told(f"restoring {collection}", done, entry.documents)
         kept = {person: key for person, key in stored_keys.items() if "erased" in key or person not in erased}
-        await store.insert_keys(kept, erased, datetime.fromisoformat(manifest.created))
+        # When it began, not now: the same document at each try.
+        await store.insert_keys(kept, erased, began)
     except NotEmpty as error:
         raise BackupUnusable(
             f"{database} is not empty ({error}): drop it first, or restore into another; nothing was changed"
@@ -143,8 +144,7 @@ async def restore(
         again.add(page)
     if again.digest != manifest.log:
         raise BackupUnusable(f"what is stored now is not what was backed up: drop {database}, and run it again")
-    epoch = secrets.token_hex(8)
-    await store.finish(epoch)
+    epoch = await store.finish(secrets.token_hex(8))
     tombstones = sorted({name for name, key in stored_keys.items() if "erased" in key} | set(erased))
     return Restored(manifest, epoch, tuple(tombstones))
 
