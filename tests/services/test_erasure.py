@@ -28,8 +28,10 @@ from enrolment.main import PARTS as ENROLMENT
 from eventcore.store import Entry, Head, Tombstone
 from mentoring.api.mentors import MentorApi
 from mentoring.main import PARTS as MENTORING
-from servicekit.errors import InvalidArgument
+from servicekit.errors import InvalidArgument, Unavailable
+from servicekit.health import Health
 from servicekit.operations.privacy import PrivacyApi
+from servicekit.runtime import behind
 from servicekit.testing import World
 
 CATALOGUE = Path(__file__).parents[2] / "catalogue"
@@ -109,15 +111,25 @@ async def erase(world: World, person: str = PERSON) -> None:
     await call(world, api.ErasePeople, people_pb2.ErasePeopleRequest(rows=[row]), "privacy-officer")
 
 
-def privacy(world: World, service: str) -> PrivacyApi:
+def privacy(world: World, service: str, behind: str = "") -> PrivacyApi:
     running = world[service]
     data = running.parts.person_data(running.appends, running.held, running.kernel)
-    return PrivacyApi(data, running.parts.people, running.keys, running.kernel.recording)
+    return PrivacyApi(data, running.parts.people, running.keys, running.kernel.recording, lambda: behind)
 
 
-async def exported(world: World, service: str, person: str = PERSON) -> list[privacy_pb2.ExportPersonResponse]:
+async def exported(
+    world: World,
+    service: str,
+    person: str = PERSON,
+    *,
+    behind: str = "",
+    found_before: list[privacy_pb2.ExportPersonResponse] | None = None,
+) -> list[privacy_pb2.ExportPersonResponse]:
     async def whole(request: privacy_pb2.ExportPersonRequest, context: Any) -> list[privacy_pb2.ExportPersonResponse]:
-        return [item async for item in privacy(world, service).ExportPerson(request, context)]
+        found = [] if found_before is None else found_before
+        async for item in privacy(world, service, behind).ExportPerson(request, context):
+            found.append(item)  # one by one: what came before it failed counts
+        return found
 
     found: list[privacy_pb2.ExportPersonResponse] = await call(
         world, whole, privacy_pb2.ExportPersonRequest(person_id=person), "privacy-officer"
@@ -193,6 +205,33 @@ async def test_an_export_holds_what_waits_to_be_folded_as_it_came(world: World) 
     items = [i for i in await exported(world, "mentoring") if i.kind == privacy_pb2.ITEM_KIND_HELD]
     assert [(i.stream, i.version, i.name) for i in items] == [(stream, n, "credence.enrolment.v1") for n in (3, 4)]
     assert json.loads(items[0].content) == {"headers": {"ce_type": "Unknown"}, "value_base64": "dg=="}
+
+
+async def test_an_export_holds_a_stream_that_is_held_from_its_first_event_on_which_no_view_knows(world: World) -> None:
+    theirs, anothers, held = f"enrolment-c9--{PERSON}", f"enrolment-c9--{OTHER}", world["mentoring"].held
+    for stream in (theirs, anothers):
+        where = ("mentoring.facts", "epoch", stream, 1, "credence.enrolment.v1", 0, 7, b"key")
+        await held.keep([Entry(*where, (("ce_type", b"Unknown"),), b"v", NOW)])
+        await held.park([Head("mentoring.facts", stream, "epoch", "poison", 1, "cannot be read", NOW, NOW)])
+    items = [i for i in await exported(world, "mentoring") if i.kind == privacy_pb2.ITEM_KIND_HELD]
+    assert [(i.stream, i.version) for i in items] == [(theirs, 1)]
+
+
+async def test_an_export_of_a_service_that_is_behind_ends_with_what_it_is_behind_with(world: World) -> None:
+    whole, partly = await exported(world, "enrolment"), list[privacy_pb2.ExportPersonResponse]()
+    with pytest.raises(Unavailable, match="behind by 9 s"):
+        await exported(world, "enrolment", behind="fold: behind by 9 s", found_before=partly)
+    assert partly == whole
+
+
+def test_whatever_is_behind_is_told_and_nothing_where_all_is_folded() -> None:
+    health = Health()
+    for name in ("fold", "credence.enrolment.v1"):
+        health.check(f"{name}-lag").ok()
+    assert behind(health, ["fold", "credence.enrolment.v1"]) == ""
+    health.check("credence.enrolment.v1-lag").degraded("behind by 9.0 s; 40 waiting")
+    told = "credence.enrolment.v1: behind by 9.0 s; 40 waiting; evaluate-standing: starting"
+    assert behind(health, ["fold", "credence.enrolment.v1", "evaluate-standing"]) == told
 
 
 async def test_an_export_holds_nothing_of_anybody_else(world: World) -> None:

@@ -50,18 +50,21 @@ def export(
 ) -> None:
     """Everything that every service holds about a person, as one JSON document, whatever is personal in the clear.
 
-    Where a service does not answer, the document says so ("complete": false, "missing") and the exit code is not 0.
+    Where a service does not answer, or is behind with what it has to fold, the document says so ("complete": false,
+    "missing") and the exit code is not 0.
     """
 
     async def work() -> Exit:
+        held: dict[str, list[dict[str, Any]]] = {service: [] for service in SERVICES}
         async with connected(PRIVACY_OFFICER) as client:
 
-            async def ask(service: str) -> list[dict[str, Any]]:
+            async def ask(service: str) -> None:
                 method = privacy_stub(client, service).ExportPerson
                 request = pb.ExportPersonRequest(person_id=person)
-                return [_item(item) async for item in client.stream(method, request, deadline=EXPORT_SECONDS)]
+                async for item in client.stream(method, request, deadline=EXPORT_SECONDS):
+                    held[service].append(_item(item))  # one by one: what came before a failure is told too
 
-            held, failures = await ask_each(SERVICES, ask)
+            _, failures = await ask_each(SERVICES, ask)
         document = {
             "person_id": person,
             "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),

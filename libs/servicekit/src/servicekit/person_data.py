@@ -62,6 +62,7 @@ class PersonData:
         """Every item, stream by stream. Raises StoreUnavailable, and then it was not all."""
         reader = Reader(self.documents)
         about = await self.about(reader, person)
+        about = About({*about.whole, *await self._held_streams(person)}, about.names)
         targets: dict[str, set[str]] = {}
         for stream in sorted({*about.whole, *about.names}):
             stored = (await self.appends.load([stream])).get(stream, [])
@@ -95,6 +96,14 @@ class PersonData:
                     found = await dependants(reader, {stream: fact.document})
                     targets.setdefault(evaluation.name, set()).update(found)
         return items
+
+    async def _held_streams(self, person: str) -> set[str]:
+        """Streams of theirs that are held: of one that is since its first event no view tells."""
+        found, after = set[str](), ("", "")
+        while heads := await self.held.find(after=after, limit=HELD_PAGE_MAX):
+            after = (heads[-1].consumer, heads[-1].stream)
+            found |= {head.stream for head in heads if is_of(head.stream.partition("-")[2], person)}
+        return found
 
     async def _held(self, stream: str) -> AsyncIterator[Item]:
         """The records of a stream that wait until it can be folded again, as they came."""

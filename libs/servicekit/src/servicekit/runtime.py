@@ -48,7 +48,7 @@ from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import FailedPrecondition, RpcFailure, Unavailable
 from servicekit.generations import Generations
-from servicekit.health import Health
+from servicekit.health import Health, State
 from servicekit.held import holding_work
 from servicekit.kernel import Kernel
 from servicekit.limits import WAITING_CALLS_SHARE
@@ -282,7 +282,8 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         status_pb2_grpc.add_StatusServiceServicer_to_server(StatusApi(parts.name, stores.appends, kit.health), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(OperationApi(stores.operations), server)
         data = parts.person_data(stores.appends, stores.held, kernel)
-        privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording)
+        folding = [name for name in looks if name != "publish"]
+        privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording, lambda: behind(kit.health, folding))
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(privacy, server)
         log_pb2_grpc.add_LogServiceServicer_to_server(
             LogApi(
@@ -322,6 +323,14 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         translate=_translate,
         describe=describe,
     )
+
+
+def behind(health: Health, consumers: Sequence[str]) -> str:
+    """Which of these consumers are behind, as health says it; empty: none."""
+    told = health.readiness().checks
+    checks = {name: told.get(f"{name}-lag") for name in consumers}
+    late = {name: check for name, check in checks.items() if check is None or check.state is not State.OK}
+    return "; ".join(f"{name}: {check.detail if check else 'starting'}" for name, check in late.items())
 
 
 async def watched(health: Health, consume: Callable[[], Awaitable[None]]) -> None:

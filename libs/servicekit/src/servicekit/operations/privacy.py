@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -13,6 +13,7 @@ from credence.operations.v1 import privacy_pb2_grpc
 from eventcore.fold import View
 from eventcore.personal import AboutPerson
 from eventcore.store import KeyStore, Tombstone
+from servicekit.errors import Unavailable
 from servicekit.operations.recording import Recording
 from servicekit.pages import page
 from servicekit.person_data import Item, Kind, PersonData
@@ -28,21 +29,29 @@ KINDS: dict[Kind, pb.ItemKind.ValueType] = {
 
 
 class PrivacyApi(privacy_pb2_grpc.PrivacyServiceServicer):
-    """`people` is the service's view of the streams that tell of erasures."""
+    """`people` is the service's view of the streams that tell of erasures; `behind` says what of all that is stored or
+    told was not folded and evaluated yet, empty where nothing is worth a word."""
 
-    def __init__(self, data: PersonData, people: View[Any], keys: KeyStore, recording: Recording) -> None:
+    def __init__(
+        self, data: PersonData, people: View[Any], keys: KeyStore, recording: Recording, behind: Callable[[], str]
+    ) -> None:
         self._data = data
         self._people = people
         self._keys = keys
         self._recording = recording
+        self._behind = behind
 
     async def ExportPerson(
         self, request: pb.ExportPersonRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.ExportPersonResponse]:
         _check(request.person_id)
         await self._recording("export", f"{self._people.category}-{request.person_id}", "")
+        behind = self._behind()
         async for item in self._data.of(request.person_id):
             yield _item(item)
+        if behind:
+            # Views name the streams that are read: of one they have not heard of, nothing was.
+            raise Unavailable(f"it is behind, and newer items may be missing: {behind}", reason="behind")
 
     async def GetErasure(
         self, request: pb.GetErasureRequest, context: grpc.aio.ServicerContext[Any, Any]
