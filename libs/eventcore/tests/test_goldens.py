@@ -145,5 +145,9 @@ def test_what_is_not_covered_is_named(pinned: Goldens) -> None:
 
 def test_an_older_version_without_its_file_and_one_still_written_are_named(pinned: Goldens) -> None:
     assert "fee.paid.v1: no full sample" in replace(later(pinned, PaidLater), older={}).faults()
+    goldens = later(pinned, PaidLater)
+    fuller = {name: event for name, event in goldens.older.items() if not name.endswith(".required")}
+    assert "fee.paid.v1: no required sample" in replace(goldens, older=fuller).faults()
+    assert not [fault for fault in goldens.faults() if fault.startswith("fee.paid.v1")]
     still = replace(pinned, older={"fee.paid.v1.full": FULL})
     assert "fee.paid.v1 is still written" in still.faults()
