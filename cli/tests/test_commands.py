@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from cli.tests.running import EXECUTABLE, Home, commands
+from credence.enrolment.v1 import people_pb2
+from credence_cli.client import Client
+from credence_cli.commands import person
 from credence_cli.embedded.stack import SERVICES, Stack
 from credence_cli.identity import Identity, mint
 from tests import readme
@@ -649,6 +652,21 @@ def test_an_erasure_is_seen_through_in_every_service_and_again_is_harmless(stack
     wrong = stack.ask("person", "erase", "Not An Id", "--reason", "person-asked", "--yes", exits=1)
     assert wrong == {"outcomes": {"Not An Id": "refused"}}
     stack.call("person", "erase", learner, "--reason", "person-asked", "--yes", exits=5, CREDENCE_TOKEN=operator(stack))
+
+
+def test_more_people_than_one_batch_takes_are_erased_in_several(stack: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, call = list[int](), Client.call
+
+    async def counted(self: Client, method: Any, request: Any, **more: Any) -> Any:
+        batches.extend([len(request.rows)] if isinstance(request, people_pb2.ErasePeopleRequest) else [])
+        return await call(self, method, request, **more)
+
+    monkeypatch.setattr(Client, "call", counted)
+    monkeypatch.setattr(person, "ROWS_MAX", 2)
+    people = [an_id(f"many{n}") for n in range(3)]
+    done = stack.ask("person", "erase", *people, "--reason", "person-asked", "--yes")
+    assert done["outcomes"] == dict.fromkeys(people, "accepted")
+    assert batches == [2, 1]
 
 
 def test_an_erasure_that_a_service_is_away_for_says_so_and_is_seen_through_later(stack: Home) -> None:

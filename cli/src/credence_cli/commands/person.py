@@ -24,6 +24,7 @@ from credence_cli.embedded.stack import SERVICES
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.files import write_secret
 from credence_cli.identity import Identity
+from credence_cli.limits import ROWS_MAX
 from credence_cli.outcomes import exit_of, line, word
 from credence_cli.output import out, say, show, table, write
 from credence_cli.services import ask_each, worst
@@ -108,7 +109,7 @@ def _instant(at: Timestamp) -> str:
 
 @app.command()
 def erase(
-    persons: Annotated[list[str], typer.Argument(help="The ids of those to erase, at most 1,000.")],
+    persons: Annotated[list[str], typer.Argument(help="The ids of those to erase.")],
     reason: Annotated[str, typer.Option("--reason", help="A code, e.g. person-asked; never words about somebody.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the ids again.")] = False,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until every service has done it.")] = 60,
@@ -127,11 +128,14 @@ def erase(
         rows = [people_pb2.ErasePerson(person_id=person, reason_code=reason) for person in wanted]
         async with connected(PRIVACY_OFFICER) as client:
             stub = client.stub(people_pb2_grpc.PeopleServiceStub, "enrolment")
-            answer = await client.call(stub.ErasePeople, people_pb2.ErasePeopleRequest(rows=rows))
-            said = {person: word(o.status) for person, o in zip(wanted, answer.outcomes, strict=True)}
-            stored = exit_of(answer.outcomes)
+            outcomes = list[outcome_pb2.Outcome]()
+            for start in range(0, len(rows), ROWS_MAX):
+                request = people_pb2.ErasePeopleRequest(rows=rows[start : start + ROWS_MAX])
+                outcomes += (await client.call(stub.ErasePeople, request)).outcomes
+            said = {person: word(o.status) for person, o in zip(wanted, outcomes, strict=True)}
+            stored = exit_of(outcomes)
             if stored is not Exit.OK:
-                show({"outcomes": said}, as_json, lambda: _tell_rows(wanted, answer))
+                show({"outcomes": said}, as_json, lambda: _tell_rows(wanted, outcomes))
                 say("Nothing was waited for: mend what is named and run it again; what is stored stays so.")
                 return stored
             for person, status in said.items():
@@ -144,8 +148,8 @@ def erase(
     run(work())
 
 
-def _tell_rows(persons: list[str], answer: outcome_pb2.BatchResponse) -> None:
-    for person, outcome in zip(persons, answer.outcomes, strict=True):
+def _tell_rows(persons: list[str], outcomes: list[outcome_pb2.Outcome]) -> None:
+    for person, outcome in zip(persons, outcomes, strict=True):
         line(outcome, person)
 
 
