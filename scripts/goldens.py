@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = "tests/contracts/goldens.sha256"
-GLOBS = ("services/*/tests/*/golden/*.json", "tests/corpus/golden/*/*")
+GLOBS = ("services/*/tests/*/golden/*.json", "libs/*/tests/golden/*.json", "tests/corpus/golden/*/*")
 
 
 def listed(text: str) -> dict[str, str]:

@@ -33,7 +33,8 @@ class State(StrEnum):
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The document is replaced as a whole: what a newer release keeps in it must outlive an older one's change.
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Standing(Frozen):

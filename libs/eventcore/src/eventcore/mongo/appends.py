@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError
 from eventcore.event import StoredEvent
 from eventcore.limits import IN_MAX
 from eventcore.mongo.backup import refuse_half_restored
+from eventcore.mongo.documents import known
 from eventcore.mongo.link import DUPLICATE_KEY, Link, parts, reason, refusals
 from eventcore.store import Append, Backlog, Insert, Mark, Slot, Step, StoreUnavailable
 
@@ -185,7 +186,7 @@ def _append(document: Mapping[str, Any]) -> Append:
     return Append(
         document["stream"],
         document["first"],
-        tuple(Step(**step) for step in document["steps"]),
+        tuple(known(Step, step) for step in document["steps"]),
         tuple(StoredEvent(event["type"], event["data"]) for event in document["events"]),
         document["recorded"],
         document.get("again", ""),

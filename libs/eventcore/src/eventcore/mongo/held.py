@@ -11,6 +11,7 @@ from pymongo import ASCENDING, DeleteMany, IndexModel, ReplaceOne, UpdateOne
 
 from eventcore.limits import IN_MAX, RACE_ATTEMPTS_MAX
 from eventcore.memory import grouped
+from eventcore.mongo.documents import known
 from eventcore.mongo.link import Link, parts
 from eventcore.store import Discard, Entry, Head, HeldGroup, HeldKind, StoreUnavailable
 
@@ -135,7 +136,7 @@ class MongoHeld:
     async def discards(self, epoch: str | None, stream: str) -> list[Discard]:
         where = {"stream": stream} if epoch is None else {"epoch": epoch, "stream": stream}
         found = await self._link.find(_DISCARDS, where)
-        return sorted((Discard(**_without_id(d)) for d in found), key=lambda d: d.version)
+        return sorted((known(Discard, d) for d in found), key=lambda d: d.version)
 
 
 def _index(*fields: str) -> IndexModel:
@@ -166,14 +167,10 @@ def _at_revision(head: Head) -> dict[str, Any]:
     return {"_id": _head_id(head.consumer, head.stream), "life": head.life, "revision": head.revision}
 
 
-def _without_id(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name != "_id"}
-
-
 def _head(document: Mapping[str, Any]) -> Head:
-    return Head(**_without_id(document))
+    return known(Head, document)
 
 
 def _entry(document: Mapping[str, Any]) -> Entry:
     headers = tuple((name, value) for name, value in document["headers"])
-    return Entry(**{**_without_id(document), "headers": headers})
+    return known(Entry, {**document, "headers": headers})
