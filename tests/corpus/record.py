@@ -44,6 +44,7 @@ STORIES: tuple[Callable[[Platform], None], ...] = (
     stories.a_session_is_added_and_cancelled,
     stories.a_result_is_carried_over_and_one_is_revised,
     stories.a_mentor_goes_into_retirement,
+    stories.somebody_with_a_name_and_somebody_whom_nobody_knows_are_erased,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from credence.accreditation.v1 import assessments_pb2 as work
 from credence.enrolment.v1 import cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import mentors_pb2
+from credence_cli.identity import Identity
 from tests.system.platform import ADMISSIONS, IMPORTER, Platform, settled
 from tests.system.story import Story, ago
 
@@ -88,3 +89,22 @@ def a_mentor_goes_into_retirement(platform: Platform) -> None:
             pen_portrait="A sample pen portrait.",
         )
         story.writes(mentors_pb2.RegisterMentorsRequest(rows=[row]), ADMISSIONS)
+
+
+def somebody_with_a_name_and_somebody_whom_nobody_knows_are_erased(platform: Platform) -> None:
+    course = course_of(platform)
+    course.opens()
+    person, stranger = course.id("sample-a"), course.id("stranger")
+    named = people_pb2.RegisterPerson(person_id=person, name="Sample Learner", email="sample.learner@example.org")
+    course.writes(people_pb2.RegisterPeopleRequest(rows=[named]), IMPORTER)
+    wish = enrolments_pb2.RequestEnrolment(
+        cohort_id=course.cohort,
+        person_id=person,
+        effective_on=ago(course.began_days_ago),
+        references=[enrolments_pb2.LearnerReference(provider_id=course.provider, reference="a provider's word")],
+    )
+    course.writes(enrolments_pb2.RequestEnrolmentsRequest(rows=[wish]), IMPORTER)
+    course.attends(person, ["s1"])
+    erasing = [people_pb2.ErasePerson(person_id=each, reason_code="person-asked") for each in (person, stranger)]
+    course.writes(people_pb2.ErasePeopleRequest(rows=erasing), Identity.of("privacy-officer"))
+    course.attends(person, ["s2"])  # what was earned stays, and goes on
