@@ -148,7 +148,7 @@ def other_history(source: str, epoch: str, bound: str) -> WrongEpoch:
     return WrongEpoch(
         f"{source} speaks from epoch {epoch}, these views were folded from {bound}: its store was replaced. Restore "
         f"the old store; or, if the new one is the truth from now on, build all foreign views from it: "
-        f"`credence views rebuild SERVICE --foreign --accept-epoch {source}={epoch}`"
+        f"`credence views rebuild SERVICE --foreign --accept-epoch {source}={epoch}`, and restart SERVICE"
     )
 
 
