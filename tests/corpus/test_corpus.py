@@ -34,7 +34,7 @@ from tests.corpus.replay import (
     with_bytes,
 )
 
-RECORDINGS = [read(folder) for folder in recordings()]
+RECORDINGS = sorted(map(read, recordings()), key=lambda recording: recording.now)
 BY_NAME = {recording.folder.name: recording for recording in RECORDINGS}
 FIRST = RECORDINGS[0]
 WITHOUT_A_STORY: Mapping[str, str] = {}  # a type of event -> why no story comes to it
