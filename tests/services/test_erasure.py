@@ -224,14 +224,14 @@ async def test_an_export_of_a_service_that_is_behind_ends_with_what_it_is_behind
     assert partly == whole
 
 
-def test_whatever_is_behind_is_told_and_nothing_where_all_is_folded() -> None:
+def test_whatever_is_behind_or_was_never_built_is_told_and_nothing_where_all_is_folded() -> None:
     health = Health()
-    for name in ("fold", "credence.enrolment.v1"):
-        health.check(f"{name}-lag").ok()
-    assert behind(health, ["fold", "credence.enrolment.v1"]) == ""
-    health.check("credence.enrolment.v1-lag").degraded("behind by 9.0 s; 40 waiting")
-    told = "credence.enrolment.v1: behind by 9.0 s; 40 waiting; evaluate-standing: starting"
-    assert behind(health, ["fold", "credence.enrolment.v1", "evaluate-standing"]) == told
+    for name in ("views", "fold-lag"):
+        health.check(name).ok()
+    assert behind(health, ["views", "fold-lag"]) == ""
+    health.check("views").degraded("people: never built")
+    told = "views: people: never built; evaluate-standing-lag: starting"
+    assert behind(health, ["views", "fold-lag", "evaluate-standing-lag"]) == told
 
 
 async def test_an_export_holds_nothing_of_anybody_else(world: World) -> None:

@@ -282,7 +282,8 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         status_pb2_grpc.add_StatusServiceServicer_to_server(StatusApi(parts.name, stores.appends, kit.health), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(OperationApi(stores.operations), server)
         data = parts.person_data(stores.appends, stores.held, kernel)
-        folding = [name for name in looks if name != "publish"]
+        # What waits to be published is known here; a view that was never built knows nothing.
+        folding = ["views", *(f"{name}-lag" for name in looks if name != "publish")]
         privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording, lambda: behind(kit.health, folding))
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(privacy, server)
         log_pb2_grpc.add_LogServiceServicer_to_server(
@@ -325,10 +326,10 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     )
 
 
-def behind(health: Health, consumers: Sequence[str]) -> str:
-    """Which of these consumers are behind, as health says it; empty: none."""
+def behind(health: Health, names: Sequence[str]) -> str:
+    """Which of these checks are not ok, and why; empty: none."""
     told = health.readiness().checks
-    checks = {name: told.get(f"{name}-lag") for name in consumers}
+    checks = {name: told.get(name) for name in names}
     late = {name: check for name, check in checks.items() if check is None or check.state is not State.OK}
     return "; ".join(f"{name}: {check.detail if check else 'starting'}" for name, check in late.items())
 
