@@ -31,7 +31,6 @@ from mentoring.main import PARTS as MENTORING
 from servicekit.errors import InvalidArgument, Unavailable
 from servicekit.health import Health
 from servicekit.operations.privacy import PrivacyApi
-from servicekit.runtime import behind
 from servicekit.testing import World
 
 CATALOGUE = Path(__file__).parents[2] / "catalogue"
@@ -228,10 +227,10 @@ def test_whatever_is_behind_or_was_never_built_is_told_and_nothing_where_all_is_
     health = Health()
     for name in ("views", "fold-lag"):
         health.check(name).ok()
-    assert behind(health, ["views", "fold-lag"]) == ""
+    assert health.problems(["views", "fold-lag"]) == ""
     health.check("views").degraded("people: never built")
     told = "views: people: never built; evaluate-standing-lag: starting"
-    assert behind(health, ["views", "fold-lag", "evaluate-standing-lag"]) == told
+    assert health.problems(["views", "fold-lag", "evaluate-standing-lag"]) == told
 
 
 async def test_an_export_holds_nothing_of_anybody_else(world: World) -> None:

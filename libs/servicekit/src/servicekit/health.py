@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -186,6 +186,12 @@ class Health:
         if self._stopping:
             checks["process"] = CheckReport(State.FAILING, 0.0, "stopping")
         return _report(checks)
+
+    def problems(self, names: Iterable[str]) -> str:
+        """Which of these checks are not ok, or were never told, and why; empty: none."""
+        told = {name: self._checks[name].report() if name in self._checks else None for name in names}
+        late = {name: check for name, check in told.items() if check is None or check.state is not State.OK}
+        return "; ".join(f"{name}: {check.detail if check else 'starting'}" for name, check in late.items())
 
     def liveness(self) -> Report:
         """Whether the process is worth keeping: the event loop and every watchdog."""

@@ -48,7 +48,7 @@ from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import FailedPrecondition, RpcFailure, Unavailable
 from servicekit.generations import Generations
-from servicekit.health import Health, State
+from servicekit.health import Health
 from servicekit.held import holding_work
 from servicekit.kernel import Kernel
 from servicekit.limits import WAITING_CALLS_SHARE
@@ -284,7 +284,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         data = parts.person_data(stores.appends, stores.held, kernel)
         # What waits to be published is known here; a view that was never built knows nothing.
         folding = ["views", *(f"{name}-lag" for name in looks if name != "publish")]
-        privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording, lambda: behind(kit.health, folding))
+        privacy = PrivacyApi(data, parts.people, stores.keys, kernel.recording, lambda: kit.health.problems(folding))
         privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(privacy, server)
         log_pb2_grpc.add_LogServiceServicer_to_server(
             LogApi(
@@ -324,14 +324,6 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         translate=_translate,
         describe=describe,
     )
-
-
-def behind(health: Health, names: Sequence[str]) -> str:
-    """Which of these checks are not ok, and why; empty: none."""
-    told = health.readiness().checks
-    checks = {name: told.get(name) for name in names}
-    late = {name: check for name, check in checks.items() if check is None or check.state is not State.OK}
-    return "; ".join(f"{name}: {check.detail if check else 'starting'}" for name, check in late.items())
 
 
 async def watched(health: Health, consume: Callable[[], Awaitable[None]]) -> None:
