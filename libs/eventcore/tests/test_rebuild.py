@@ -311,13 +311,37 @@ async def test_a_topic_that_lost_records_is_found_and_filled_again_it_is_not() -
 async def test_documents_that_the_serving_generation_has_yet_to_fold_are_no_difference() -> None:
     rig = await filled(Rig())
     await one_more(rig, 1, "unheard")
+    await one_more(rig, 8, "of a new stream")
     await rig.own.step()
     await rig.publisher.step()
 
     found = finding(told := await rig.run(WISH))
 
-    assert (found.suspect, found.comparisons[0].ahead) == ((), 1)
+    assert (found.suspect, found.comparisons[0].ahead) == ((), 2)
     assert isinstance(told[-1], Done)
+
+
+async def test_every_document_is_counted_once_and_as_it_was_when_it_was_settled() -> None:
+    rig = await filled(Rig(), jars=6)
+    spoilt = rig.rooms.documents["heard"]["jar-1--a"]
+    rig.rooms.documents["heard"]["jar-1--a"] = Versioned(spoilt.version, {**(spoilt.body or {}), "coins": 99})
+    rig.topic.records = [r for r in rig.topic.records if r.key != "jar-2--a"]
+    await one_more(rig, 3, "unheard")
+    await one_more(rig, 8, "of a new stream")
+
+    async def late(operation: str) -> None:
+        building = rig.generations.catalogue.building
+        if operation == "load heard__g2" and building is not None and building.state is State.BUILDING:
+            rig.rooms.switch = no_switch
+            await rig.own.step()
+            await rig.publisher.step()
+
+    rig.rooms.switch = late  # published when the builder has read a page already
+
+    [found] = finding(await rig.run(WISH)).comparisons
+
+    assert (found.equal, found.different, found.behind, found.ahead) == (3, 1, 1, 2)
+    assert (found.serving, found.built) == (6, 6), "all but the new stream, and all but the one that was lost"
 
 
 def double(document: JarDocument | None, record: Any) -> JarDocument:

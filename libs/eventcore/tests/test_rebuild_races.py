@@ -20,7 +20,7 @@ from eventcore.evaluate import Evaluation, Facts, Reader, Verdict
 from eventcore.event import Recorded
 from eventcore.generations import CurrentViews
 from eventcore.memory import no_switch
-from eventcore.rebuild import Done, Progress, Stopped, Wish, builder, live, verify
+from eventcore.rebuild import Done, Findings, Progress, Stopped, Wish, builder, live, verify
 from eventcore.store import StoreUnavailable, Versioned
 
 from .rebuild_rig import COUNT, HEARD, JARS, WISH, Rig
@@ -350,6 +350,17 @@ async def lost_by_the_topic() -> None:
     assert rig.generations.catalogue.standing("heard").generation == 1
 
 
+async def all_lost_by_the_topic() -> None:
+    """The topic holds nothing any more, and there are more documents than one page of the comparison."""
+    rig = await filled(Rig(evaluations=()))
+    rig.topic.records.clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(verify, "COMPARED_AT_ONCE_MAX", 2)
+        [found] = [t for t in await rig.run(WISH) if isinstance(t, Findings)]
+    assert (found.suspect, found.comparisons[0].behind) == (("heard",), 5)
+    assert rig.generations.catalogue.standing("heard").generation == 1
+
+
 RACES = [
     heard_just_before_the_pause,
     heard_during_the_pause,
@@ -365,6 +376,7 @@ RACES = [
     looked_up_by_an_old_pointer,
     different_though_the_fold_is_the_same,
     lost_by_the_topic,
+    all_lost_by_the_topic,
 ]
 
 
@@ -490,6 +502,10 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     "what is behind is taken for what is yet to come": (
         lost_by_the_topic,
         (change(verify, "_judge", ("elif certain and built.version < serving.version:", "elif False:")),),
+    ),
+    "a page with too much unequal is not looked at again": (
+        all_lost_by_the_topic,
+        (change(builder, "compare", ("if not unequal:", "if not unequal or len(unequal) > 1:")),),
     ),
 }
 

@@ -186,10 +186,6 @@ SWITCHES_MAX: Final = 5
 STUCK_STREAMS_MAX: Final = 1_000
 """Streams that a rebuild may find impossible to fold. Beyond: it stops: the fold is to be mended."""
 
-UNEQUAL_DOCUMENTS_MAX: Final = 50_000
-"""Documents at two versions that a comparison looks at again. Beyond: they count as yet to be folded by the generation
-that serves, which is then far behind."""
-
 DIFFERENCES_SHOWN_MAX: Final = 20
 """Differing documents of one view that are listed. Beyond: they are counted."""
 

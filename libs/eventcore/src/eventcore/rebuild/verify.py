@@ -2,7 +2,8 @@
 
 Content is body and version; the trace of the last event is not. A document at two versions says nothing yet: it is
 looked at again after the builder has read to the end of the log, and whatever is then still behind the serving one
-can never have been folded.
+can never have been folded. That is done page by page, so that nothing grows with how much is unequal: a comparison
+that gives up on counting would take a topic that lost everything for a serving generation that is late.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventcore.limits import COMPARED_AT_ONCE_MAX, DIFFERENCES_SHOWN_MAX, PATHS_SHOWN_MAX, UNEQUAL_DOCUMENTS_MAX
+from eventcore.limits import COMPARED_AT_ONCE_MAX, DIFFERENCES_SHOWN_MAX, PATHS_SHOWN_MAX
 from eventcore.store import ABSENT, Versioned, ViewStore
 
 ROUNDS = 3
@@ -34,7 +35,11 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """What was found for one view. `ahead` counts documents that the serving generation has yet to fold so far."""
+    """What was found for one view, each stream counted once, when it is settled what it is.
+
+    `serving` and `built` are those with a document there. Each stream is one of `equal`, `different`, `behind`, and
+    `ahead`: the serving generation has yet to fold it so far.
+    """
 
     view: str
     serving: int = 0
@@ -64,24 +69,28 @@ async def compare(
     `catch_up` folds everything published or stored so far into the built generation.
     """
     found = Comparison(view)
-    unequal: list[str] = []
+    await catch_up()  # what came while it was built makes no page unequal
     async for streams, old, new in _pages(view, serving, built):
-        found.serving += sum(v.body is not None for v in old.values())
-        found.built += sum(v.body is not None for v in new.values())
-        unequal += _judge(found, streams, old, new)
-        yield found
-    for _ in range(ROUNDS if len(unequal) <= UNEQUAL_DOCUMENTS_MAX else 0):
-        again: list[str] = []
-        for start in range(0, len(unequal), COMPARED_AT_ONCE_MAX):
-            streams = unequal[start : start + COMPARED_AT_ONCE_MAX]
+        unequal = _judge(found, streams, old, new)
+        for _ in range(ROUNDS):
+            if not unequal:
+                break
             # This order makes "behind" certain: what was serving before the builder read to the end was in the log.
-            old = await serving.load(view, streams)
+            old = await serving.load(view, unequal)
             await catch_up()
-            again += _judge(found, streams, old, await built.load(view, streams), certain=True)
-            yield found
-        unequal = again
-    found.ahead = len(unequal)
+            new = await built.load(view, unequal)
+            unequal = _judge(found, unequal, old, new, certain=True)
+        found.ahead += len(unequal)
+        _count(found, unequal, old, new)
+        yield found
     yield found
+
+
+def _count(
+    found: Comparison, streams: Sequence[str], old: Mapping[str, Versioned], new: Mapping[str, Versioned]
+) -> None:
+    found.serving += sum(old.get(stream, ABSENT).body is not None for stream in streams)
+    found.built += sum(new.get(stream, ABSENT).body is not None for stream in streams)
 
 
 async def _pages(
@@ -110,12 +119,12 @@ def _judge(
     certain: bool = False,
 ) -> list[str]:
     """Counts what can be told; gives the streams to look at again."""
-    again = []
+    again: list[str] = []
     for stream in streams:
         serving, built = old.get(stream, ABSENT), new.get(stream, ABSENT)
         if serving.version == built.version:
             if content_hash(serving) == content_hash(built):
-                found.equal += 1
+                found.equal += serving.body is not None
                 continue
             found.different += 1
             paths = tuple(sorted(set(differing(serving.body, built.body))))[:PATHS_SHOWN_MAX]
@@ -127,6 +136,7 @@ def _judge(
             continue
         if len(found.shown) < DIFFERENCES_SHOWN_MAX:
             found.shown.append(Difference(stream, serving.version, built.version, paths))
+    _count(found, sorted(set(streams) - set(again)), old, new)
     return again
 
 
