@@ -12,10 +12,10 @@ from eventcore.consume import Consumer
 from eventcore.deliver import OwnFold, Publisher
 from eventcore.evaluate import Evaluation, Evaluator, Facts, Marker, Reader, Verdict
 from eventcore.execute import Executor
-from eventcore.fold import Folder, View
+from eventcore.fold import Folder, Marks, View
 from eventcore.generations import Catalogue, CurrentViews, Gate, State
 from eventcore.memory import MemoryAppends, MemoryGenerations, MemoryHeld, MemoryTargets, MemoryViews
-from eventcore.rebuild import Also, Done, Findings, OwnLog, Progress, Rebuild, Topics, Wish
+from eventcore.rebuild import Also, Done, Findings, NoMarks, OwnLog, Progress, Rebuild, Topics, Wish
 from eventcore.testing import NOON
 
 from .sample import JAR, JARS, SHELF, Total, executor, parse, public, seal_full_jars
@@ -53,6 +53,7 @@ class Generations(MemoryGenerations):
 class Rig:
     """`views` are the current ones. Time passes by a second with every look at the clock, and by every pause."""
 
+    jars: View[Any] = JARS
     heard: View[Any] = HEARD
     fingerprints: dict[str, str] = field(default_factory=lambda: dict(FINGERPRINTS))
     appends: MemoryAppends = field(default_factory=MemoryAppends)
@@ -64,12 +65,13 @@ class Rig:
     committed: int = 0
     seconds: float = 0.0
     evaluations: tuple[Evaluation, ...] = (SHELF, COUNT)
+    erasing: Marks = field(default_factory=NoMarks)
 
     def __post_init__(self) -> None:
         self.views = CurrentViews(self.rooms, self.generations, self.clock)
         self.marker = Marker(self.evaluations, self.views, self.targets)
-        also = Also([JARS], self.views, self.appends, {"jar": JAR})
-        folder = Folder([JARS], self.views, self.marker, also=also)
+        also = Also([self.jars], self.views, self.generations, self.appends, {"jar": JAR})
+        folder = Folder([self.jars], self.views, self.marker, also=also)
         self.own = OwnFold("sample.own", self.appends, {"jar": JAR}, folder, self.held, lambda: NOON)
         self.publisher = Publisher(self.appends, {"jar": JAR}, public, self.topic, topic="jars.v1", source="jars")
         self.consumer = self.new_consumer()
@@ -95,8 +97,8 @@ class Rig:
         views = CurrentViews(self.rooms, self.generations, self.clock)
         return Rebuild(
             name="sample",
-            views=[JARS, self.heard],
-            own=[JARS],
+            views=[self.jars, self.heard],
+            own=[self.jars],
             fingerprints=self.fingerprints,
             rooms=self.rooms,
             store=views,
@@ -105,7 +107,7 @@ class Rig:
             topics=Topics(self.topic, parse),
             evaluations=self.evaluations,
             targets=self.targets,
-            marks=Marker(self.evaluations, views, self.targets),
+            erasing=self.erasing,
             discards=self.held.discards,
             forget=partial(self.held.forget, "sample.facts"),
             now=lambda: NOON,

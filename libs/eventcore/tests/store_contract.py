@@ -757,6 +757,17 @@ class StoreContract:
         assert await stores.appends.list_streams("none", limit=4) == []
         assert await stores.appends.count_streams("tally") == 7
 
+    async def test_many_targets_are_marked_again_at_once_and_none_is_created(self, stores: Stores) -> None:
+        names = [f"p{n:03}" for n in range(120)]
+        await stores.targets.mark("sample", names)
+        await stores.targets.finish("sample", [Finding(name, 1, {}, {}, None) for name in names])
+
+        await stores.targets.mark_again("sample", [*names[:110], "unknown"])
+
+        assert await stores.targets.due("sample", NOON, limit=500) == dict.fromkeys(names[:110], 3)
+        assert await stores.targets.count("sample") == 120
+        assert await stores.targets.count("elsewhere") == 0
+
     async def test_targets_are_listed_in_order_and_in_pages(self, stores: Stores) -> None:
         names = [f"target-{n}" for n in range(5)]
         await stores.targets.mark("sample", list(reversed(names)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -18,15 +18,15 @@ import pytest
 from eventcore import consume, evaluate, fold, generations
 from eventcore.evaluate import Evaluation, Facts, Reader, Verdict
 from eventcore.event import Recorded
-from eventcore.generations import CurrentViews
+from eventcore.generations import Catalogue, CurrentViews, State
 from eventcore.memory import no_switch
-from eventcore.rebuild import Done, Findings, Progress, Stopped, Wish, builder, live, verify
+from eventcore.rebuild import Done, Findings, LogAway, Progress, Stopped, Wish, builder, live, verify
 from eventcore.store import StoreUnavailable, Versioned
 
 from .rebuild_rig import COUNT, HEARD, JARS, WISH, Rig
-from .sample import JAR, SHELF, Total, drop
+from .sample import JAR, SHELF, Total, drop, fold_jar
 from .simulation.bugs import Change, changed
-from .test_rebuild import dirty, filled, folded_from_scratch, settled
+from .test_rebuild import adopted, dirty, filled, folded_from_scratch, settled
 
 OWN = Wish(("jars",), "operator", "a race")
 ACCEPTED = replace(WISH, confirmed="all", accept_differences=True)
@@ -231,6 +231,29 @@ async def own_fold_across_the_switch() -> None:
     await whole(rig, "jars")
 
 
+async def stuck_in_passing() -> None:
+    """An own event comes when the scan is long done: the new document cannot go on with it, the one that serves can."""
+    rig = await filled(Rig())
+    await adopted(rig, [JARS])
+    rig.jars = replace(JARS, fold=never_more_once_sealed)
+    rig.fingerprints["jars"] = "fold-2"
+    rig.__post_init__()
+    rig.generations.switch = Once("swap to marking", lambda: publish(rig, 1, "late"))
+    with suppress(Stopped):
+        await rig.run(replace(OWN, confirmed="all"))
+    [found] = [t for t in await rig.run(replace(OWN, confirmed="all")) if isinstance(t, Findings)]
+    assert found.suspect == ("jars",)
+    assert rig.generations.catalogue.standing("jars").generation == 1
+
+
+def never_more_once_sealed(document: Any, record: Recorded[Any]) -> Any:
+    """Of a release by which this jar is sealed from the start: a document folded before it does not say so."""
+    if document is not None and document.sealed and record.version > 2:
+        raise TypeError("sealed")
+    sealed = record.stream == "jar-1--a"
+    return fold_jar(document, record).model_copy(update={"sealed": sealed})
+
+
 async def spoilt(rig: Rig) -> None:
     """A document says another thing than its events did, and the result rests on it."""
     stored = rig.rooms.documents["heard"]["jar-1--a"]
@@ -361,6 +384,29 @@ async def all_lost_by_the_topic() -> None:
     assert rig.generations.catalogue.standing("heard").generation == 1
 
 
+async def a_switch_that_was_made_and_not_told() -> None:
+    """The database makes the switch, the answer is lost, and then the topic is away."""
+    rig = await filled(Rig())
+    await spoilt(rig)
+    store, lost = rig.generations.store, asyncio.Event()
+
+    def not_told(revision: int, new: Catalogue) -> bool:
+        stored = store(revision, new)
+        if stored and new.building is not None and new.building.state is State.MARKING and not lost.is_set():
+            lost.set()
+            rig.topic.away = True
+            raise StoreUnavailable("the answer was lost")
+        return stored
+
+    rig.generations.store = not_told  # type: ignore[method-assign]
+    with suppress(Stopped, LogAway):
+        await rig.run(ACCEPTED)
+    assert lost.is_set()
+    assert rig.generations.catalogue.standing("heard").generation == 2
+    assert rig.generations.catalogue.building is None
+    await evaluated_on_what_was_mended(rig)
+
+
 RACES = [
     heard_just_before_the_pause,
     heard_during_the_pause,
@@ -370,6 +416,7 @@ RACES = [
     appended_after_the_scan,
     appended_between_the_scan_and_its_write,
     own_fold_across_the_switch,
+    stuck_in_passing,
     evaluated_after_the_switch,
     evaluated_just_before_the_switch,
     evaluated_by_an_old_pointer,
@@ -377,6 +424,7 @@ RACES = [
     different_though_the_fold_is_the_same,
     lost_by_the_topic,
     all_lost_by_the_topic,
+    a_switch_that_was_made_and_not_told,
 ]
 
 
@@ -435,6 +483,14 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
         appended_between_the_scan_and_its_write,
         (change(live, "Also.__call__", ("if isinstance(fault, Gap)]", "if False]")),),
     ),
+    "what cannot be folded in passing is told to nobody": (
+        stuck_in_passing,
+        (change(live, "Also.__call__", ("if isinstance(fault, Poison))", "if False)")),),
+    ),
+    "a stream that got stuck while the builder looked is passed over": (
+        stuck_in_passing,
+        (change(builder, "Rebuild._flip", (" or building.stuck != checked.stuck", "")),),
+    ),
     "what is being built is folded into after the current generation, and nobody looks again": (
         own_fold_across_the_switch,
         (
@@ -456,8 +512,7 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
             change(
                 builder,
                 "finish_marking",
-                ("await targets.mark(evaluation.name, page)", "pass"),
-                ("await marks.mark(view, documents)", "pass"),
+                ("await (targets.mark_again if there else targets.mark)(evaluation.name, page)", "pass"),
             ),
         ),
     ),
@@ -475,8 +530,7 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
             change(
                 builder,
                 "finish_marking",
-                ("await targets.mark(evaluation.name, page)", "pass"),
-                ("await marks.mark(view, documents)", "pass"),
+                ("await (targets.mark_again if there else targets.mark)(evaluation.name, page)", "pass"),
             ),
         ),
     ),
@@ -502,6 +556,13 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     "what is behind is taken for what is yet to come": (
         lost_by_the_topic,
         (change(verify, "_judge", ("elif certain and built.version < serving.version:", "elif False:")),),
+    ),
+    "a switch that was made is called back by the next try": (
+        a_switch_that_was_made_and_not_told,
+        (
+            change(builder, "Rebuild._switch", ("if await self._switched(builder, generations):", "if False:")),
+            change(builder, "Rebuild._note", ("if building.state is State.MARKING:", "if False:")),
+        ),
     ),
     "a page with too much unequal is not looked at again": (
         all_lost_by_the_topic,

@@ -181,7 +181,8 @@ SWITCH_SILENCE_SECONDS_MAX: Final = 10.0
 """How long consumers stand still for a switch whose builder shows no sign of life. Beyond: it is called off."""
 
 SWITCHES_MAX: Final = 5
-"""Tries at a switch that are called off. Beyond: the rebuild stops; it goes on when it is run again."""
+"""Tries at a switch that are called off, each for the silence of its builder. Beyond: the rebuild stops; it goes on
+when it is run again."""
 
 STUCK_STREAMS_MAX: Final = 1_000
 """Streams that a rebuild may find impossible to fold. Beyond: it stops: the fold is to be mended."""
@@ -196,10 +197,21 @@ PATHS_SHOWN_MAX: Final = 5
 """Places at which one document or result differs that are named. Beyond: they are left out."""
 
 COMPARED_AT_ONCE_MAX: Final = 500
-"""Documents of each generation that are compared, or marked from, at once. Beyond: the next page."""
+"""Documents of each generation that are compared at once. Beyond: the next page."""
 
 REHEARSED_AT_ONCE_MAX: Final = 200
-"""Targets that are rehearsed at once. Beyond: the next page."""
+"""Targets that are rehearsed, or marked after the switch, at once. Beyond: the next page."""
+
+LED_FROM_AT_ONCE_MAX: Final = 20
+"""Documents whose targets are looked up at once: all enrolments rest on a few programmes. Beyond: the next few."""
+
+TARGETS_REMEMBERED_MAX: Final = 100_000
+"""Targets that a rehearsal met and that are not there yet. Beyond: the one met longest ago is forgotten, and counted
+twice when it is met again."""
+
+REBUILD_TRIES_MAX: Final = 30
+"""Tries without getting any further, two to three minutes in all, while the database or the log does not answer.
+Beyond: the rebuild stops; it goes on when it is run again."""
 
 SCANNED_AT_ONCE_MAX: Final = 200
 """Streams of the own log that a rebuild folds at once. Beyond: the next page."""

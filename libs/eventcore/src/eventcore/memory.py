@@ -237,6 +237,13 @@ class MemoryTargets:
             await self.switch(f"mark {evaluation}")
             self.dirty(evaluation, name)
 
+    async def mark_again(self, evaluation: str, targets: Sequence[str]) -> None:
+        await self.mark(evaluation, [name for name in targets if name in self.targets.get(evaluation, {})])
+
+    async def count(self, evaluation: str) -> int:
+        await self.switch(f"count {evaluation}")
+        return len(self.targets.get(evaluation, {}))
+
     def dirty(self, evaluation: str, name: str) -> None:
         """The atomic part of a mark."""
         stored = self.targets.setdefault(evaluation, {})

@@ -278,6 +278,14 @@ class TargetStore(Protocol):
         """dirty, and revision + 1, creating what is missing."""
         ...
 
+    async def mark_again(self, evaluation: str, targets: Sequence[str]) -> None:
+        """As `mark`, of many that are there, and cheaper; what is missing is not created."""
+        ...
+
+    async def count(self, evaluation: str) -> int:
+        """How many targets there are, about."""
+        ...
+
     async def due(self, evaluation: str, now: datetime, *, limit: int) -> dict[str, int]:
         """Targets that are dirty or whose `evaluate_at` has come, with their revisions."""
         ...

@@ -16,12 +16,12 @@ from eventcore import token
 from eventcore.consume import Consumer, Received
 from eventcore.decider import category_of
 from eventcore.deliver import OwnFold, Publisher, Undelivered
-from eventcore.evaluate import Evaluator, Marker
+from eventcore.evaluate import Evaluator
 from eventcore.execute import Request
 from eventcore.fold import View
 from eventcore.held import LIMITS, Holding, NotStuckThere
 from eventcore.outcome import Outcome, Status
-from eventcore.rebuild import Done, Findings, OwnLog, Rebuild, Refused, Stopped, Topics
+from eventcore.rebuild import Done, Findings, NoMarks, OwnLog, Rebuild, Refused, Stopped, Topics
 from eventcore.rebuild import Wish as RebuildWish
 from eventcore.store import Head, KeyErased, StoreUnavailable
 
@@ -375,7 +375,8 @@ async def builder(world: World) -> None:
     while True:
         rebuild = _rebuild(world)
         try:
-            await rebuild.finish()
+            async for _ in rebuild.finish():
+                pass
             building = (await acc.generations.read()).building
             if building is None and world.rebuilds <= 0 and not world.spoilt:
                 await idle()
@@ -388,7 +389,7 @@ async def builder(world: World) -> None:
             for _ in range(2):
                 wish = RebuildWish(tuple(names), "operator", "simulated", confirmed="all", accept_differences=accept)
                 told = [t async for t in rebuild.run(wish, f"builder-{world.now}-{runs}")]
-                (found,) = [t for t in told if isinstance(t, Findings)]
+                found = next(t for t in told if isinstance(t, Findings))
                 behind = any(comparison.behind for comparison in found.comparisons)
                 accept = bool(found.suspect) and bool(world.spoilt) and not behind
                 if not accept:
@@ -453,7 +454,7 @@ def _rebuild(world: World) -> Rebuild:
         topics=Topics(enr.bus, world.parse),
         evaluations=[world.evaluation],
         targets=acc.targets,
-        marks=Marker([world.evaluation], acc.views, acc.targets),
+        erasing=NoMarks(),
         discards=acc.held.discards,
         forget=partial(acc.held.forget, FACTS),
         now=world.clock,

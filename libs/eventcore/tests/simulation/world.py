@@ -192,7 +192,7 @@ class World(Scheduler):
         marks = Marker(evaluations, service.views, service.targets)
         erasing = ErasingMarks(marks, self.keyring(service), self.clock)
         if views is service.own:
-            also = Also(views, service.views, service.appends, service.deciders)
+            also = Also(views, service.views, service.generations, service.appends, service.deciders)
             return Folder(views, service.views, erasing, also=also)
         gate = Gate(service.generations, [v.name for v in views], self.ticks, seconds=SWITCH_TICKS)
         return Folder(views, service.views, erasing, gate=gate)

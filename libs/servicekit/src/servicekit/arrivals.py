@@ -84,6 +84,12 @@ class TellingTargets:
     async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
         await self.targets.mark(evaluation, targets)
 
+    async def mark_again(self, evaluation: str, targets: Sequence[str]) -> None:
+        await self.targets.mark_again(evaluation, targets)
+
+    async def count(self, evaluation: str) -> int:
+        return await self.targets.count(evaluation)
+
     async def due(self, evaluation: str, now: datetime, *, limit: int) -> dict[str, int]:
         return await self.targets.due(evaluation, now, limit=limit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,6 +24,7 @@ from eventcore.rebuild import OwnLog, Rebuild, Topics, adopt, changed
 from eventcore.store import StoreUnavailable, TargetStore
 
 WATCH_SECONDS = 2.0
+ALIVE_SECONDS = 1.0  # between two signs of life, whatever a builder waits for
 Report = Callable[[str | None], None]
 
 
@@ -40,7 +41,7 @@ class Generations:
     evaluations: Sequence[Evaluation]
     stores: MongoStores
     current: CurrentViews
-    marks: Marks
+    erasing: Marks
     targets: TargetStore
     parse: Callable[[str, bytes], Message]
     topics: Sequence[str]
@@ -88,9 +89,10 @@ class Generations:
                 report(self.told(wants) if wants else None)
                 building = catalogue.building
                 if building is not None and building.state is State.MARKING and catalogue.revision == seen:
-                    # A builder that lives had this long for it. Two at once are harmless.
-                    async with self.rebuild() as rebuild:
-                        await rebuild.finish()
+                    # Whoever lives gives a sign of life twice in this time. Two at once are harmless.
+                    async with self.rebuild(building.builder) as rebuild:
+                        async for _ in rebuild.finish():
+                            pass
                 seen = catalogue.revision
             except StoreUnavailable:
                 pass  # the health's own probe says so
@@ -102,11 +104,12 @@ class Generations:
         return f"{listed}. Run `credence views rebuild {self.service}`"
 
     @asynccontextmanager
-    async def rebuild(self) -> AsyncIterator[Rebuild]:
-        """A rebuild of this service, with a reader of the topics of its own."""
+    async def rebuild(self, builder: str) -> AsyncIterator[Rebuild]:
+        """A rebuild of this service, with a reader of the topics of its own and with signs of life of this builder."""
         log = KafkaLog(self.bootstrap, topics=self.topics) if self.topics else None
+        alive: asyncio.Task[None] | None = None
         try:
-            yield Rebuild(
+            rebuild = Rebuild(
                 name=self.service,
                 views=self.views,
                 own=self.own,
@@ -118,13 +121,25 @@ class Generations:
                 topics=Topics(log, self.parse) if log is not None else None,
                 evaluations=self.evaluations,
                 targets=self.targets,
-                marks=self.marks,
+                erasing=self.erasing,
                 discards=self.stores.held.discards,
                 forget=partial(self.stores.held.forget, f"{self.service}.facts"),
                 now=self.now,
                 clock=time.monotonic,
                 pause=asyncio.sleep,
             )
+            alive = asyncio.create_task(_alive(rebuild, builder))
+            yield rebuild
         finally:
+            if alive is not None:
+                alive.cancel()
+                await asyncio.wait([alive])
             if log is not None:
                 await log.close()
+
+
+async def _alive(rebuild: Rebuild, builder: str) -> None:
+    while True:
+        await asyncio.sleep(ALIVE_SECONDS)
+        with suppress(StoreUnavailable):
+            await rebuild.alive(builder)

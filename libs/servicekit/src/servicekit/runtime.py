@@ -40,8 +40,8 @@ from eventcore.held import TooManyFaults
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
-from eventcore.personal import Keyring, telling_of_erasures
-from eventcore.rebuild import Also
+from eventcore.personal import AboutPerson, Keyring, telling_of_erasures
+from eventcore.rebuild import Also, NoMarks
 from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import AppendStore, HeldStore, StoreUnavailable
 from eventcore.token import Tokens
@@ -191,7 +191,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         evaluations=parts.evaluations,
         stores=stores,
         current=views,
-        marks=marker,
+        erasing=ErasingMarks(NoMarks(), keyring, now),
         targets=targets,
         parse=parser(parts.listens_to.values()),
         topics=tuple(parts.listens_to),
@@ -199,7 +199,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         now=now,
         fingerprints=Generations.fingerprints_of(parts.views),
     )
-    also = Also(generations.own, views, stores.appends, deciders)
+    also = Also(generations.own, views, stores.generations, stores.appends, deciders)
     own = Folder(generations.own, views, marker, also=also)
     gate = Gate(stores.generations, [v.name for v in generations.foreign], time.monotonic)
     foreign = Folder(generations.foreign, views, marker, gate=gate)

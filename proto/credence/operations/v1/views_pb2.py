@@ -26,7 +26,7 @@ from credence.common.v1 import access_pb2 as credence_dot_common_dot_v1_dot_acce
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credence/operations/v1/views.proto\x12\x16\x63redence.operations.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10ListViewsRequest\"\x90\x01\n\x11ListViewsResponse\x12\x33\n\x05views\x18\x01 \x03(\x0b\x32$.credence.operations.v1.ViewStanding\x12\x36\n\x08\x62uilding\x18\x02 \x01(\x0b\x32$.credence.operations.v1.ViewBuilding\x12\x0e\n\x06topics\x18\x03 \x03(\t\"\xa3\x01\n\x0cViewStanding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x05\x12\x11\n\tdocuments\x18\x03 \x01(\x03\x12\x0f\n\x07\x66oreign\x18\x04 \x01(\x08\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x1b\n\x13release_fingerprint\x18\x06 \x01(\t\x12\r\n\x05wants\x18\x07 \x01(\t\x12\x0c\n\x04kept\x18\x08 \x03(\t\"\x95\x01\n\x0cViewBuilding\x12\r\n\x05views\x18\x01 \x03(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x03\x12\r\n\x05total\x18\x04 \x01(\x03\x12+\n\x07started\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"\x8c\x02\n\x13RebuildViewsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x0f\n\x07\x66oreign\x18\x02 \x01(\x08\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\tconfirmed\x18\x05 \x01(\t\x12\x1a\n\x12\x61\x63\x63\x65pt_differences\x18\x06 \x01(\x08\x12T\n\raccept_epochs\x18\x07 \x03(\x0b\x32=.credence.operations.v1.RebuildViewsRequest.AcceptEpochsEntry\x1a\x33\n\x11\x41\x63\x63\x65ptEpochsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcd\x01\n\x14RebuildViewsResponse\x12;\n\x08progress\x18\x01 \x01(\x0b\x32\'.credence.operations.v1.RebuildProgressH\x00\x12;\n\x08\x66indings\x18\x02 \x01(\x0b\x32\'.credence.operations.v1.RebuildFindingsH\x00\x12\x33\n\x04\x64one\x18\x03 \x01(\x0b\x32#.credence.operations.v1.RebuildDoneH\x00\x42\x06\n\x04told\"=\n\x0fRebuildProgress\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"\xdb\x01\n\x0fRebuildFindings\x12;\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32&.credence.operations.v1.ViewComparison\x12\x0f\n\x07targets\x18\x02 \x01(\x03\x12\x11\n\tdecisions\x18\x03 \x01(\x03\x12\x37\n\x07\x63hanges\x18\x04 \x03(\x0b\x32&.credence.operations.v1.DecisionChange\x12\x0f\n\x07suspect\x18\x05 \x03(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\r\n\x05waits\x18\x07 \x01(\x08\"\xba\x01\n\x0eViewComparison\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x03\x12\r\n\x05\x62uilt\x18\x03 \x01(\x03\x12\r\n\x05\x65qual\x18\x04 \x01(\x03\x12\x11\n\tdifferent\x18\x05 \x01(\x03\x12\x0e\n\x06\x62\x65hind\x18\x06 \x01(\x03\x12\r\n\x05\x61head\x18\x07 \x01(\x03\x12\x39\n\x05shown\x18\x08 \x03(\x0b\x32*.credence.operations.v1.DocumentDifference\"c\n\x12\x44ocumentDifference\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x17\n\x0fserving_version\x18\x02 \x01(\x03\x12\x15\n\rbuilt_version\x18\x03 \x01(\x03\x12\r\n\x05paths\x18\x04 \x03(\t\"b\n\x0e\x44\x65\x63isionChange\x12\x12\n\nevaluation\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x03(\t\x12\r\n\x05\x61\x66ter\x18\x05 \x03(\t\"\x9c\x01\n\x0bRebuildDone\x12I\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x34.credence.operations.v1.RebuildDone.GenerationsEntry\x12\x0e\n\x06marked\x18\x02 \x01(\x03\x1a\x32\n\x10GenerationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"1\n\x10\x44ropViewsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"$\n\x11\x44ropViewsResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x03(\t2\xda\x02\n\x0cViewsService\x12i\n\tListViews\x12(.credence.operations.v1.ListViewsRequest\x1a).credence.operations.v1.ListViewsResponse\"\x07\x8a\xb5\x18\x03\n\x01\t\x12t\n\x0cRebuildViews\x12+.credence.operations.v1.RebuildViewsRequest\x1a,.credence.operations.v1.RebuildViewsResponse\"\x07\x8a\xb5\x18\x03\n\x01\t0\x01\x12i\n\tDropViews\x12(.credence.operations.v1.DropViewsRequest\x1a).credence.operations.v1.DropViewsResponse\"\x07\x8a\xb5\x18\x03\n\x01\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"credence/operations/v1/views.proto\x12\x16\x63redence.operations.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10ListViewsRequest\"\x90\x01\n\x11ListViewsResponse\x12\x33\n\x05views\x18\x01 \x03(\x0b\x32$.credence.operations.v1.ViewStanding\x12\x36\n\x08\x62uilding\x18\x02 \x01(\x0b\x32$.credence.operations.v1.ViewBuilding\x12\x0e\n\x06topics\x18\x03 \x03(\t\"\xa3\x01\n\x0cViewStanding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x05\x12\x11\n\tdocuments\x18\x03 \x01(\x03\x12\x0f\n\x07\x66oreign\x18\x04 \x01(\x08\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x1b\n\x13release_fingerprint\x18\x06 \x01(\t\x12\r\n\x05wants\x18\x07 \x01(\t\x12\x0c\n\x04kept\x18\x08 \x03(\t\"\x95\x01\n\x0cViewBuilding\x12\r\n\x05views\x18\x01 \x03(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x03\x12\r\n\x05total\x18\x04 \x01(\x03\x12+\n\x07started\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"\x8c\x02\n\x13RebuildViewsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x0f\n\x07\x66oreign\x18\x02 \x01(\x08\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\tconfirmed\x18\x05 \x01(\t\x12\x1a\n\x12\x61\x63\x63\x65pt_differences\x18\x06 \x01(\x08\x12T\n\raccept_epochs\x18\x07 \x03(\x0b\x32=.credence.operations.v1.RebuildViewsRequest.AcceptEpochsEntry\x1a\x33\n\x11\x41\x63\x63\x65ptEpochsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcd\x01\n\x14RebuildViewsResponse\x12;\n\x08progress\x18\x01 \x01(\x0b\x32\'.credence.operations.v1.RebuildProgressH\x00\x12;\n\x08\x66indings\x18\x02 \x01(\x0b\x32\'.credence.operations.v1.RebuildFindingsH\x00\x12\x33\n\x04\x64one\x18\x03 \x01(\x0b\x32#.credence.operations.v1.RebuildDoneH\x00\x42\x06\n\x04told\"N\n\x0fRebuildProgress\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\xe8\x02\n\x0fRebuildFindings\x12;\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32&.credence.operations.v1.ViewComparison\x12\x0f\n\x07targets\x18\x02 \x01(\x03\x12\x11\n\tdecisions\x18\x03 \x01(\x03\x12\x37\n\x07\x63hanges\x18\x04 \x03(\x0b\x32&.credence.operations.v1.DecisionChange\x12\x0f\n\x07suspect\x18\x05 \x03(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\r\n\x05waits\x18\x07 \x01(\x08\x12T\n\x0f\x61\x63\x63\x65pted_epochs\x18\x08 \x03(\x0b\x32;.credence.operations.v1.RebuildFindings.AcceptedEpochsEntry\x1a\x35\n\x13\x41\x63\x63\x65ptedEpochsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xba\x01\n\x0eViewComparison\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x0f\n\x07serving\x18\x02 \x01(\x03\x12\r\n\x05\x62uilt\x18\x03 \x01(\x03\x12\r\n\x05\x65qual\x18\x04 \x01(\x03\x12\x11\n\tdifferent\x18\x05 \x01(\x03\x12\x0e\n\x06\x62\x65hind\x18\x06 \x01(\x03\x12\r\n\x05\x61head\x18\x07 \x01(\x03\x12\x39\n\x05shown\x18\x08 \x03(\x0b\x32*.credence.operations.v1.DocumentDifference\"c\n\x12\x44ocumentDifference\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x17\n\x0fserving_version\x18\x02 \x01(\x03\x12\x15\n\rbuilt_version\x18\x03 \x01(\x03\x12\r\n\x05paths\x18\x04 \x03(\t\"b\n\x0e\x44\x65\x63isionChange\x12\x12\n\nevaluation\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x03(\t\x12\r\n\x05\x61\x66ter\x18\x05 \x03(\t\"\x9c\x01\n\x0bRebuildDone\x12I\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x34.credence.operations.v1.RebuildDone.GenerationsEntry\x12\x0e\n\x06marked\x18\x02 \x01(\x03\x1a\x32\n\x10GenerationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"1\n\x10\x44ropViewsRequest\x12\r\n\x05views\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"$\n\x11\x44ropViewsResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x03(\t2\xda\x02\n\x0cViewsService\x12i\n\tListViews\x12(.credence.operations.v1.ListViewsRequest\x1a).credence.operations.v1.ListViewsResponse\"\x07\x8a\xb5\x18\x03\n\x01\t\x12t\n\x0cRebuildViews\x12+.credence.operations.v1.RebuildViewsRequest\x1a,.credence.operations.v1.RebuildViewsResponse\"\x07\x8a\xb5\x18\x03\n\x01\t0\x01\x12i\n\tDropViews\x12(.credence.operations.v1.DropViewsRequest\x1a).credence.operations.v1.DropViewsResponse\"\x07\x8a\xb5\x18\x03\n\x01\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REBUILDVIEWSREQUEST_ACCEPTEPOCHSENTRY']._loaded_options = None
   _globals['_REBUILDVIEWSREQUEST_ACCEPTEPOCHSENTRY']._serialized_options = b'8\001'
+  _globals['_REBUILDFINDINGS_ACCEPTEDEPOCHSENTRY']._loaded_options = None
+  _globals['_REBUILDFINDINGS_ACCEPTEDEPOCHSENTRY']._serialized_options = b'8\001'
   _globals['_REBUILDDONE_GENERATIONSENTRY']._loaded_options = None
   _globals['_REBUILDDONE_GENERATIONSENTRY']._serialized_options = b'8\001'
   _globals['_VIEWSSERVICE'].methods_by_name['ListViews']._loaded_options = None
@@ -58,23 +60,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REBUILDVIEWSRESPONSE']._serialized_start=885
   _globals['_REBUILDVIEWSRESPONSE']._serialized_end=1090
   _globals['_REBUILDPROGRESS']._serialized_start=1092
-  _globals['_REBUILDPROGRESS']._serialized_end=1153
-  _globals['_REBUILDFINDINGS']._serialized_start=1156
-  _globals['_REBUILDFINDINGS']._serialized_end=1375
-  _globals['_VIEWCOMPARISON']._serialized_start=1378
-  _globals['_VIEWCOMPARISON']._serialized_end=1564
-  _globals['_DOCUMENTDIFFERENCE']._serialized_start=1566
-  _globals['_DOCUMENTDIFFERENCE']._serialized_end=1665
-  _globals['_DECISIONCHANGE']._serialized_start=1667
-  _globals['_DECISIONCHANGE']._serialized_end=1765
-  _globals['_REBUILDDONE']._serialized_start=1768
-  _globals['_REBUILDDONE']._serialized_end=1924
-  _globals['_REBUILDDONE_GENERATIONSENTRY']._serialized_start=1874
-  _globals['_REBUILDDONE_GENERATIONSENTRY']._serialized_end=1924
-  _globals['_DROPVIEWSREQUEST']._serialized_start=1926
-  _globals['_DROPVIEWSREQUEST']._serialized_end=1975
-  _globals['_DROPVIEWSRESPONSE']._serialized_start=1977
-  _globals['_DROPVIEWSRESPONSE']._serialized_end=2013
-  _globals['_VIEWSSERVICE']._serialized_start=2016
-  _globals['_VIEWSSERVICE']._serialized_end=2362
+  _globals['_REBUILDPROGRESS']._serialized_end=1170
+  _globals['_REBUILDFINDINGS']._serialized_start=1173
+  _globals['_REBUILDFINDINGS']._serialized_end=1533
+  _globals['_REBUILDFINDINGS_ACCEPTEDEPOCHSENTRY']._serialized_start=1480
+  _globals['_REBUILDFINDINGS_ACCEPTEDEPOCHSENTRY']._serialized_end=1533
+  _globals['_VIEWCOMPARISON']._serialized_start=1536
+  _globals['_VIEWCOMPARISON']._serialized_end=1722
+  _globals['_DOCUMENTDIFFERENCE']._serialized_start=1724
+  _globals['_DOCUMENTDIFFERENCE']._serialized_end=1823
+  _globals['_DECISIONCHANGE']._serialized_start=1825
+  _globals['_DECISIONCHANGE']._serialized_end=1923
+  _globals['_REBUILDDONE']._serialized_start=1926
+  _globals['_REBUILDDONE']._serialized_end=2082
+  _globals['_REBUILDDONE_GENERATIONSENTRY']._serialized_start=2032
+  _globals['_REBUILDDONE_GENERATIONSENTRY']._serialized_end=2082
+  _globals['_DROPVIEWSREQUEST']._serialized_start=2084
+  _globals['_DROPVIEWSREQUEST']._serialized_end=2133
+  _globals['_DROPVIEWSRESPONSE']._serialized_start=2135
+  _globals['_DROPVIEWSRESPONSE']._serialized_end=2171
+  _globals['_VIEWSSERVICE']._serialized_start=2174
+  _globals['_VIEWSSERVICE']._serialized_end=2520
 # @@protoc_insertion_point(module_scope)

@@ -258,19 +258,23 @@ class RebuildProgress(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     done: _builtins.int
     total: _builtins.int
+    problem: _builtins.str
+    """Why it does not move; it is tried again."""
     def __init__(
         self,
         *,
         state: _builtins.str = ...,
         done: _builtins.int = ...,
         total: _builtins.int = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "state", b"state", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "problem", b"problem", "state", b"state", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,6 +284,26 @@ Global___RebuildProgress: _TypeAlias = RebuildProgress  # noqa: Y015
 class RebuildFindings(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AcceptedEpochsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     COMPARISONS_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
@@ -287,6 +311,7 @@ class RebuildFindings(_message.Message):
     SUSPECT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     WAITS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_EPOCHS_FIELD_NUMBER: _builtins.int
     targets: _builtins.int
     decisions: _builtins.int
     """Targets whose result or commands would change."""
@@ -301,6 +326,10 @@ class RebuildFindings(_message.Message):
     def suspect(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Views with differences that nothing explains: they are switched with `accept_differences` only."""
 
+    @_builtins.property
+    def accepted_epochs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Source -> epoch: another history was accepted, and what differs is what it does not hold."""
+
     def __init__(
         self,
         *,
@@ -311,10 +340,11 @@ class RebuildFindings(_message.Message):
         suspect: _abc.Iterable[_builtins.str] | None = ...,
         digest: _builtins.str = ...,
         waits: _builtins.bool = ...,
+        accepted_epochs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "comparisons", b"comparisons", "decisions", b"decisions", "digest", b"digest", "suspect", b"suspect", "targets", b"targets", "waits", b"waits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_epochs", b"accepted_epochs", "changes", b"changes", "comparisons", b"comparisons", "decisions", b"decisions", "digest", b"digest", "suspect", b"suspect", "targets", b"targets", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

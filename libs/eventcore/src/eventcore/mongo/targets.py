@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo import ASCENDING, IndexModel, UpdateMany, UpdateOne
 
-from eventcore.limits import RACE_ATTEMPTS_MAX
-from eventcore.mongo.link import Link
+from eventcore.limits import IN_MAX, RACE_ATTEMPTS_MAX
+from eventcore.mongo.link import Link, parts
 from eventcore.store import Finding, StoreUnavailable, Target
 
 
@@ -29,15 +29,22 @@ class MongoTargets:
             await self._link.index(_targets(name), [IndexModel([(f, ASCENDING)], sparse=True) for f in fields])
 
     async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
-        update = {"$inc": {"revision": 1}, "$set": {"dirty": True}}
         todo = list(targets)
         for _ in range(RACE_ATTEMPTS_MAX):
             # Two upserts of one missing target at once: one may be refused instead of updating what the other made.
-            refused = await self._link.write(_targets(evaluation), [UpdateOne({"_id": t}, update, True) for t in todo])
+            refused = await self._link.write(_targets(evaluation), [UpdateOne({"_id": t}, _MARK, True) for t in todo])
             todo = [todo[position] for position in sorted(refused)]
             if not todo:
                 return
         raise StoreUnavailable(f"marks of {evaluation} kept colliding")
+
+    async def mark_again(self, evaluation: str, targets: Sequence[str]) -> None:
+        # A write a part, and not a target: a server that syncs to disk for each would not answer in time.
+        marks = [UpdateMany({"_id": {"$in": part}}, _MARK) for part in parts(targets, IN_MAX)]
+        await self._link.write(_targets(evaluation), marks)
+
+    async def count(self, evaluation: str) -> int:
+        return await self._link.count(_targets(evaluation), {})
 
     async def due(self, evaluation: str, now: datetime, *, limit: int) -> dict[str, int]:
         # Two questions, since SecantusDB answers an `$or` by reading everything. Where both name a target the
@@ -67,6 +74,9 @@ class MongoTargets:
         order = [("_id", ASCENDING)]
         found = await self._link.find(_targets(evaluation), where, sort=order, limit=limit, fields=["_id"])
         return [document["_id"] for document in found]
+
+
+_MARK = {"$inc": {"revision": 1}, "$set": {"dirty": True}}
 
 
 def _targets(evaluation: str) -> str:

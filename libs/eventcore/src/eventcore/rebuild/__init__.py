@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from eventcore.rebuild.builder import Rebuild, Wish
 from eventcore.rebuild.findings import Done, Findings, Progress, Refused, Stopped
-from eventcore.rebuild.live import Also, adopt, changed, finish_marking
+from eventcore.rebuild.live import Also, NoMarks, adopt, changed, finish_marking
 from eventcore.rebuild.rehearse import Change, Rehearsal
 from eventcore.rebuild.sources import Log, LogAway, OwnLog, Topics
 from eventcore.rebuild.verify import Comparison, Difference
 
 __all__ = [
-    "Also", "Change", "Comparison", "Difference", "Done", "Findings", "Log", "LogAway", "OwnLog", "Progress",
+    "Also", "Change", "Comparison", "Difference", "Done", "Findings", "Log", "LogAway", "NoMarks", "OwnLog", "Progress",
     "Rebuild", "Refused", "Rehearsal", "Stopped", "Topics", "Wish", "adopt", "changed", "finish_marking",
 ]  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,16 +14,23 @@ from eventcore.evaluate import Evaluation
 from eventcore.event import Recorded
 from eventcore.fold import MARKER, Fault, Folder, Marks, View
 from eventcore.generations import Building, Catalogue, GenerationStore, PinnedViews, Standing, State, change, room
-from eventcore.limits import STUCK_STREAMS_MAX, SWITCHES_MAX
+from eventcore.limits import (
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_LAST_SECONDS,
+    REBUILD_TRIES_MAX,
+    STUCK_STREAMS_MAX,
+    SWITCH_SILENCE_SECONDS_MAX,
+    SWITCHES_MAX,
+)
 from eventcore.rebuild.findings import Done, Findings, Progress, Refused, Stopped
 from eventcore.rebuild.live import NoMarks, changed, finish_marking
 from eventcore.rebuild.rehearse import Rehearsal, rehearse
-from eventcore.rebuild.sources import OwnLog, Page, Place, Topics
+from eventcore.rebuild.sources import LogAway, OwnLog, Page, Place, Topics
 from eventcore.rebuild.verify import Comparison, compare
 from eventcore.store import ABSENT, Discard, Rooms, StoreUnavailable, TargetStore, ViewStore
 
 SAVE_SECONDS = 1.0  # between two notes of what was reached, which are also the signs of life
-WATCH_SECONDS = 4.0  # how long a rebuild that another began must be silent to be taken over
+WATCH_SECONDS = 4.0  # how long a rebuild that another began must be silent to be taken over; see `alive`
 GRACE_SECONDS = 3.0  # between the last moment at which a room may be read and its end: above POINTER_SECONDS_MAX
 NEAR = 1_000  # records: so near to the end of the log the switch begins
 
@@ -44,11 +51,16 @@ class Wish:
     accept_differences: bool = False
 
 
+def _is_wished(wish: Wish, building: Building) -> bool:
+    """Whether what stands there is what is asked for. Epochs that were accepted for it need not be named again."""
+    return set(wish.views) == set(building.views) and (not wish.epochs or dict(wish.epochs) == dict(building.epochs))
+
+
 class Rebuild:
     """One service's rebuilds. `views` are all of its views; those of `own` are folded from its own log.
 
-    `discards(epoch, stream)` are the versions that somebody decided to go on without; `forget(epoch)` drops what is
-    held of a history that was given up.
+    `erasing` is told of documents about people when they begin to serve; `discards(epoch, stream)` are the versions
+    that somebody decided to go on without; `forget(epoch)` drops what is held of a history that was given up.
     """
 
     def __init__(
@@ -65,7 +77,7 @@ class Rebuild:
         topics: Topics | None,
         evaluations: Sequence[Evaluation],
         targets: TargetStore,
-        marks: Marks,
+        erasing: Marks,
         discards: Callable[[str, str], Awaitable[Sequence[Discard]]],
         forget: Callable[[str], Awaitable[None]],
         now: Callable[[], datetime],
@@ -83,7 +95,7 @@ class Rebuild:
         self._topics = topics
         self._evaluations = evaluations
         self._targets = targets
-        self._marks = marks
+        self._erasing = erasing
         self._discards = discards
         self._forget = forget
         self._now = now
@@ -91,40 +103,112 @@ class Rebuild:
         self._pause = pause
         self._saved = 0.0
 
-    async def run(self, wish: Wish, builder: str) -> AsyncIterator[Progress | Findings | Done]:
+    async def run(self, wish: Wish, builder: str) -> AsyncGenerator[Progress | Findings | Done, None]:
         """Builds, verifies, rehearses and switches; ends after Findings when they want a confirmation, else after Done.
 
-        `builder` names this run. Raises Refused, Stopped, WrongEpoch, LogAway, StoreUnavailable; what was reached is
-        kept, and the next run goes on from there.
+        What is found switched and not finished is finished first; if that is what is wished for, it is all there is to
+        do. `builder` names this run. Where the database or the log does not answer it waits and tries again, at most
+        REBUILD_TRIES_MAX times in one place. Raises Refused, Stopped, WrongEpoch, LogAway, StoreUnavailable; what was
+        reached is kept, and the next run goes on from there.
         """
-        await self.finish()
-        building = await self._begin(wish, builder)
-        async for progress in self._build(building):
-            yield progress
-        async for told in self._look(wish, builder):
-            yield told
-            if isinstance(told, Findings) and self.unconfirmed(wish, told):
-                if any(comparison.behind for comparison in told.comparisons):
-                    # Whatever is filled in until it is run again, perhaps in a topic made anew, is found then.
-                    building = self._of(await self._generations.read(), builder)
-                    await self._from_the_start(building)
-                await self._save(builder, state=State.AWAITING_CONFIRMATION)
-                return
-        generations = await self._switch(wish, builder)
-        yield Done(generations, await self.finish())
+        self._known(wish.views)
+        found: Building | None = None
 
-    async def finish(self) -> int:
-        """What a builder that died between switch and marks left to do; gives how many marks it made."""
-        return await finish_marking(
+        async def finish_first() -> AsyncIterator[Progress]:
+            nonlocal found
+            found = (await self._generations.read()).building or found
+            async for progress in self.finish():
+                yield progress
+
+        marked = 0
+        async for progress in self._patiently(finish_first):
+            marked = progress.done
+            yield progress
+        if found is not None and found.state is State.MARKING and _is_wished(wish, found):
+            yield Done(dict(found.views), marked)
+            return
+        building: Building | None = None
+
+        async def begin_and_build() -> AsyncIterator[Progress]:
+            nonlocal building
+            building = await self._begin(wish, builder)
+            async for progress in self._build(building):
+                yield progress
+
+        async for progress in self._patiently(begin_and_build):
+            yield progress
+        assert building is not None
+        findings: list[Findings] = []
+
+        async def look() -> AsyncIterator[Progress]:
+            async for told in self._look(builder):
+                if isinstance(told, Progress):
+                    yield told
+                else:
+                    findings.append(told)
+                    if self.unconfirmed(wish, told):
+                        await self._leave(builder, told)
+
+        async for progress in self._patiently(look):
+            yield progress
+        yield findings[-1]
+        if self.unconfirmed(wish, findings[-1]):
+            return
+        generations = building.views
+
+        async def switch() -> AsyncIterator[Progress]:
+            await self._switch(wish, builder, generations)
+            yield Progress(State.MARKING, 0, 0)
+
+        async for progress in self._patiently(switch):
+            yield progress
+        async for progress in self._patiently(self.finish):
+            marked = progress.done
+            yield progress
+        yield Done(dict(generations), marked)
+
+    async def finish(self) -> AsyncIterator[Progress]:
+        """What a builder that died between switch and marks left to do, if there is something; see `finish_marking`."""
+        async for progress in finish_marking(
             self._generations,
             self._rooms,
             list(self._views.values()),
             self._store,
             self._evaluations,
             self._targets,
-            self._marks,
+            self._erasing,
             self._forget,
-        )
+        ):
+            yield progress
+
+    async def alive(self, builder: str) -> None:
+        """A sign of life of this builder, for whoever runs it beside `run` or `finish`: one answer of the database may
+        take longer than others wait for one. Does nothing where another builds. Raises StoreUnavailable."""
+
+        def moved_on(seen: Catalogue) -> Catalogue | None:
+            return seen if seen.building is not None and seen.building.builder == builder else None
+
+        await change(self._generations, moved_on)
+
+    async def _patiently(self, phase: Callable[[], AsyncIterator[Progress]]) -> AsyncIterator[Progress]:
+        """One phase, begun again from what was reached while the database or the log is away: nobody need be there to
+        run it again. Only getting further than ever gives it new tries, or a request that never succeeds would be
+        repeated for ever."""
+        last = Progress(State.BUILDING, 0, 0)
+        tries, furthest = 0, 0
+        while True:
+            try:
+                async for last in phase():
+                    if last.done > furthest:
+                        tries, furthest = 0, last.done
+                    yield last
+                return
+            except (StoreUnavailable, LogAway) as away:
+                tries += 1
+                if tries >= REBUILD_TRIES_MAX:
+                    raise
+                yield replace(last, problem=f"{away}: trying again")
+            await self._pause(min(BACKOFF_FIRST_SECONDS * 2 ** min(tries, 10), BACKOFF_LAST_SECONDS))
 
     async def drop(self, names: Sequence[str]) -> list[str]:
         """Gives up the rebuild of these views, if one is under way, and every generation but the current; gives rooms.
@@ -147,19 +231,29 @@ class Rebuild:
     # ---- begin
 
     async def _begin(self, wish: Wish, builder: str) -> Building:
-        self._known(wish.views)
         await self._accepts(wish)
         found = await self._generations.read()
-        if found.building is not None:
+        if found.building is not None and found.building.builder != builder:
             await self._silent(found)
-            if not self._goes_on(wish, found.building):
-                return await self._anew(wish, builder, found)
-            taken = found.building.model_copy(update={"builder": builder, "state": State.BUILDING})
-            if not await self._generations.swap(found, found.model_copy(update={"building": taken})):
+        goes_on = found.building is not None and self._goes_on(wish, found.building)
+
+        def begun(seen: Catalogue) -> Catalogue:
+            mine = seen.building is not None and seen.building.builder == builder
+            if seen.revision != found.revision and not mine:
                 raise Refused("another rebuild began at this moment: `credence views list` shows it")
-            await self._open(taken)
-            return taken
-        return await self._anew(wish, builder, found)
+            if seen.building is not None and seen.building.state is State.MARKING:
+                raise Refused("it is switched already and what rests on it is being marked: ask again in a moment")
+            if goes_on and seen.building is not None:
+                taken = seen.building.model_copy(update={"builder": builder, "state": State.BUILDING})
+                return seen.model_copy(update={"building": taken})
+            return self._anew(wish, builder, seen)
+
+        building = (await change(self._generations, begun)).building
+        assert building is not None
+        if not goes_on:
+            await self._tidy(wish.views)
+        await self._open(building)
+        return building
 
     def _known(self, names: Sequence[str]) -> None:
         if unknown := sorted(set(names) - self._views.keys()):
@@ -194,9 +288,9 @@ class Rebuild:
                 f"other, or give it up with `credence views drop {self._name} {' '.join(sorted(building.views))}`"
             )
         same = all(building.fingerprints[name] == self._fingerprints[name] for name in building.views)
-        return same and dict(building.epochs) == dict(wish.epochs)
+        return same and _is_wished(wish, building)
 
-    async def _anew(self, wish: Wish, builder: str, found: Catalogue) -> Building:
+    def _anew(self, wish: Wish, builder: str, found: Catalogue) -> Catalogue:
         numbers = {name: found.standing(name).last + 1 for name in wish.views}
         if found.building is not None:
             numbers = {name: max(number, found.building.views.get(name, 0) + 1) for name, number in numbers.items()}
@@ -210,12 +304,7 @@ class Rebuild:
             epochs=dict(wish.epochs),
         )
         standings = {n: found.standing(n).model_copy(update={"last": numbers[n]}) for n in wish.views}
-        new = found.model_copy(update={"building": building, "views": {**found.views, **standings}})
-        if not await self._generations.swap(found, new):
-            raise Refused("another rebuild began at this moment: `credence views list` shows it")
-        await self._tidy(wish.views)
-        await self._open(building)
-        return building
+        return found.model_copy(update={"building": building, "views": {**found.views, **standings}})
 
     async def _open(self, building: Building) -> None:
         for name, generation in building.views.items():
@@ -239,17 +328,17 @@ class Rebuild:
     async def _build(self, building: Building) -> AsyncIterator[Progress]:
         """Folds the log to (nearly) its end."""
         own, foreign = self._parted(building)
+        categories = {v.category for v in own}
+        # Asked once: what is appended later is folded in passing.
+        total = building.total or (await self._log.total(categories) + (await self._left(building) if foreign else 0))
         if own:
-            categories = {v.category for v in own}
-            # Asked once: what comes later is folded in passing.
-            total = await self._log.total(categories)
             async for page in self._log.pages(categories, building):
                 building = await self._fold(own, page, building, total)
                 yield Progress(State.BUILDING, building.done, building.total)
         grown: int | None = None
         while foreign:
             ends = await self._from_topics().ends()
-            total = building.done + sum(ends.values()) - sum((await self._from_topics().start(building)).values())
+            total = building.done + await self._left(building)
             async for page in self._pages(foreign, building, ends):
                 building = await self._fold(foreign, page, building, total)
                 yield Progress(State.BUILDING, building.done, building.total)
@@ -258,6 +347,11 @@ class Rebuild:
             if grown <= NEAR or (before is not None and grown >= before):
                 break  # the rest comes with the switch, or it comes faster than it is read
         await self._reached(building)
+
+    async def _left(self, building: Building) -> int:
+        """How many records the topics hold beyond what was reached."""
+        start = await self._from_topics().start(building)
+        return sum((await self._from_topics().ends()).values()) - sum(start.values())
 
     async def _drain(self, builder: str, ends: Mapping[Place, int] | None = None) -> None:
         """Reads the topics up to these ends, or to those of now."""
@@ -307,8 +401,13 @@ class Rebuild:
         return left
 
     async def _reached(self, building: Building) -> None:
-        reached = {name: getattr(building, name) for name in ("offsets", "after", "done", "total", "stuck")}
-        await self._save(building.builder, **reached)
+        def noted(seen: Building) -> Building:
+            reached = {name: getattr(building, name) for name in ("offsets", "after", "done", "total")}
+            # Own folds note there what they could not fold in passing.
+            stuck = tuple(dict.fromkeys((*building.stuck, *seen.stuck)))
+            return seen.model_copy(update={**reached, "stuck": stuck})
+
+        await self._note(building.builder, noted)
 
     def _parted(self, building: Building) -> tuple[list[View[Any]], list[View[Any]]]:
         views = [self._views[name] for name in sorted(building.views)]
@@ -320,7 +419,7 @@ class Rebuild:
 
     # ---- verify and rehearse
 
-    async def _look(self, wish: Wish, builder: str) -> AsyncIterator[Progress | Findings]:
+    async def _look(self, builder: str) -> AsyncIterator[Progress | Findings]:
         catalogue = await self._save(builder, state=State.VERIFYING)
         building = catalogue.building
         assert building is not None
@@ -330,7 +429,13 @@ class Rebuild:
         async def catch_up() -> None:
             await self._drain(builder)
 
+        resting = [
+            (evaluation, [self._views[n] for n in sorted(building.views) if n in evaluation.dependants])
+            for evaluation in self._evaluations
+            if not evaluation.dependants.keys().isdisjoint(building.views)
+        ]
         total = sum([await self._rooms.count(catalogue.room(name), {}) for name in building.views])
+        total += sum([await self._targets.count(evaluation.name) for evaluation, _ in resting])
         comparisons = []
         done = 0
         for name in sorted(building.views):
@@ -342,18 +447,23 @@ class Rebuild:
             done += found.serving
         rehearsals = []
         comparable = not building.epochs and all(serving.serves(name) for name in building.views)
-        for evaluation in self._evaluations:
-            views = [self._views[n] for n in sorted(building.views) if n in evaluation.dependants]
-            if views:
-                outcome = Rehearsal()
-                async for outcome in rehearse(
-                    evaluation, views, self._targets, serving, built, self._now, catch_up, comparable=comparable
-                ):
-                    yield Progress(State.VERIFYING, done + outcome.targets, done + outcome.targets)
-                    await self._alive(builder)
-                rehearsals.append(outcome)
-                done += outcome.targets
-        yield Findings(comparisons, rehearsals, self._suspect(catalogue, comparisons))
+        for evaluation, views in resting:
+            outcome = Rehearsal()
+            async for outcome in rehearse(
+                evaluation, views, self._targets, serving, built, self._now, catch_up, comparable=comparable
+            ):
+                yield Progress(State.VERIFYING, done + outcome.targets, max(total, done + outcome.targets))
+                await self._alive(builder)
+            rehearsals.append(outcome)
+            done += outcome.targets
+        yield Findings(comparisons, rehearsals, self._suspect(catalogue, comparisons), building.epochs)
+
+    async def _leave(self, builder: str, findings: Findings) -> None:
+        """Until somebody has given a word."""
+        if any(comparison.behind for comparison in findings.comparisons):
+            # Whatever is filled in until it is run again, perhaps in a topic made anew, is found then.
+            await self._from_the_start(self._of(await self._generations.read(), builder))
+        await self._save(builder, state=State.AWAITING_CONFIRMATION)
 
     def _suspect(self, catalogue: Catalogue, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
         """Under a changed fold, and where nothing served before, differences are what it was done for; a document that
@@ -370,20 +480,29 @@ class Rebuild:
 
     # ---- switch
 
-    async def _switch(self, wish: Wish, builder: str) -> dict[str, int]:
+    async def _switch(self, wish: Wish, builder: str, generations: Mapping[str, int]) -> None:
         """Moves the pointers; see the package's words on why nothing is missing."""
+        if await self._switched(builder, generations):
+            return
         for _ in range(SWITCHES_MAX):
             await self._drain(builder)
             _, foreign = self._parted(self._of(await self._generations.read(), builder))
-            if not foreign:
-                moved = await self._flip(wish, builder, State.VERIFYING)
-            else:
-                moved = await self._switch_foreign(wish, builder)
-            if moved is not None:
-                return moved
-        raise Stopped("the switch was called off each time: the log grows faster than it is read; try again later")
+            if await (self._switch_foreign(wish, builder) if foreign else self._flip(wish, builder, State.VERIFYING)):
+                return
+        raise Stopped(
+            f"the switch was called off {SWITCHES_MAX} times: consumers saw no sign of life of it for "
+            f"{SWITCH_SILENCE_SECONDS_MAX:g} s, so the database or the topics are slow. What was built is kept: run it "
+            "again when they are not"
+        )
 
-    async def _switch_foreign(self, wish: Wish, builder: str) -> dict[str, int] | None:
+    async def _switched(self, builder: str, generations: Mapping[str, int]) -> bool:
+        """Whether it happened already: by a try whose answer was lost, and perhaps it is all marked since."""
+        found = await self._generations.read()
+        if found.building is None:
+            return all(found.standing(name).generation == number for name, number in generations.items())
+        return found.building.builder == builder and found.building.state is State.MARKING
+
+    async def _switch_foreign(self, wish: Wish, builder: str) -> bool:
         await self._save(builder, state=State.SWITCHING)
         try:
             # Taken only now, when every consumer that still folds by an older pointer holds its batch already.
@@ -404,16 +523,17 @@ class Rebuild:
             return None
         return seen.model_copy(update={"building": building.model_copy(update={"state": State.BUILDING})})
 
-    async def _flip(self, wish: Wish, builder: str, state: State) -> dict[str, int] | None:
-        """The one step. None when the switch had been called off: what was folded since is not all in the new one."""
+    async def _flip(self, wish: Wish, builder: str, state: State) -> bool:
+        """The one step. False when the switch had been called off: what was folded since is not all in the new one."""
         found = await self._generations.read()
+        checked = self._of(found, builder)
         if not wish.accept_differences:
-            await self._none_left_behind(self._of(found, builder))
+            await self._none_left_behind(checked)
         retired = await self._retired(found)
 
         def moved(seen: Catalogue) -> Catalogue | None:
             building = self._of(seen, builder)
-            if building.state is not state:
+            if building.state is not state or building.stuck != checked.stuck:
                 return None
             standings = {
                 name: Standing(generation=number, fingerprint=building.fingerprints[name], last=number)
@@ -429,8 +549,7 @@ class Rebuild:
             )
 
         after = await change(self._generations, moved)
-        building = after.building
-        return dict(building.views) if building is not None and building.state is State.MARKING else None
+        return after.building is not None and after.building.state is State.MARKING
 
     async def _none_left_behind(self, building: Building) -> None:
         """A stream that the builder could not fold may be folded live by now: by a release that can, or because what
@@ -475,10 +594,17 @@ class Rebuild:
             await self._save(builder)
 
     async def _save(self, builder: str, **updates: Any) -> Catalogue:
-        """Notes what was reached; every note is also a sign of life."""
+        return await self._note(builder, lambda building: building.model_copy(update=updates))
+
+    async def _note(self, builder: str, edit: Callable[[Building], Building]) -> Catalogue:
+        """Every note is also a sign of life."""
 
         def noted(seen: Catalogue) -> Catalogue:
-            return seen.model_copy(update={"building": self._of(seen, builder).model_copy(update=updates)})
+            building = self._of(seen, builder)
+            if building.state is State.MARKING:
+                # By a try whose answer was lost. Called back, what is not marked yet would never be.
+                raise Stopped("it is switched already, and what rests on it is being marked")
+            return seen.model_copy(update={"building": edit(building)})
 
         saved = await change(self._generations, noted)
         self._saved = self._clock()

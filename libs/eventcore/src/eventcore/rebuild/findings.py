@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eventcore.generations import State
@@ -21,11 +21,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total`, in what `state` counts: records or streams while building, documents and targets after."""
+    """`done` of `total`, in what `state` counts: streams and records while building, then documents and targets.
+
+    `problem`: why it does not move; it is tried again.
+    """
 
     state: State
     done: int
     total: int
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Findings:
     """What there is to know before the switch.
 
     `suspect` views have differences although their fold is the one that built the serving generation, or documents
-    that are behind it: something is wrong with the log, the store or the fold.
+    that are behind it: something is wrong with the log, the store or the fold. With `epochs` another history was
+    accepted, and they show what it does not hold.
     """
 
     comparisons: Sequence[Comparison]
     rehearsals: Sequence[Rehearsal]
     suspect: tuple[str, ...] = ()
+    epochs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def decisions(self) -> int:

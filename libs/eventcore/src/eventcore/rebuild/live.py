@@ -3,16 +3,19 @@ built, finish what a dead builder left, tell what changed."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from eventcore.decider import Decider
 from eventcore.evaluate import Evaluation
 from eventcore.event import Recorded
-from eventcore.fold import Folder, Gap, Marks, View
-from eventcore.generations import Catalogue, GenerationStore, Standing, State, change, room
-from eventcore.limits import COMPARED_AT_ONCE_MAX
-from eventcore.rebuild.rehearse import documents_of
+from eventcore.fold import Folder, Gap, Marks, Poison, View
+from eventcore.generations import Building, Catalogue, GenerationStore, Standing, State, change, room
+from eventcore.limits import COMPARED_AT_ONCE_MAX, STUCK_STREAMS_MAX
+from eventcore.personal import AboutPerson
+from eventcore.rebuild.findings import Progress
+from eventcore.rebuild.rehearse import documents_of, targets_of
 from eventcore.rebuild.sources import readable
 from eventcore.store import Rooms, StreamStore, TargetStore, ViewStore
 
@@ -31,11 +34,13 @@ class Also:
         self,
         views: Sequence[View[Any]],
         store: ViewStore,
+        generations: GenerationStore,
         appends: StreamStore,
         deciders: Mapping[str, Decider[Any, Any, Any]],
     ) -> None:
         self._views = views
         self._store = store
+        self._generations = generations
         self._appends = appends
         self._deciders = deciders
 
@@ -54,10 +59,25 @@ class Also:
         built = pinned.with_built(building.views)
         faults = await folder.fold(records, built)
         if gaps := [stream for stream, fault in faults.items() if isinstance(fault, Gap)]:
-            # The scan has not come to these streams, or was overtaken between its read and its write. What cannot be
-            # folded at all is the builder's to tell.
+            # The scan has not come to these streams, or was overtaken between its read and its write.
             whole = await self._appends.load(gaps)
-            await folder.fold({s: readable(self._deciders, found) for s, found in whole.items()}, built)
+            faults |= await folder.fold({s: readable(self._deciders, found) for s, found in whole.items()}, built)
+        if stuck := sorted(stream for stream, fault in faults.items() if isinstance(fault, Poison)):
+            await change(self._generations, partial(_with_stuck, building, stuck))
+
+
+def _with_stuck(building: Building, streams: Sequence[str], seen: Catalogue) -> Catalogue | None:
+    """With these noted as not folded into what is being built, for the builder to look at before it switches: the scan
+    is past them, and the current generation, whose documents are others, may well be able to go on."""
+    found = seen.building
+    if found is None or found.views != building.views or found.state is State.MARKING:
+        return None
+    stuck = tuple(dict.fromkeys((*found.stuck, *streams)))[: STUCK_STREAMS_MAX + 1]
+    return (
+        None
+        if stuck == found.stuck
+        else seen.model_copy(update={"building": found.model_copy(update={"stuck": stuck})})
+    )
 
 
 async def adopt(
@@ -114,33 +134,39 @@ async def finish_marking(
     views_store: ViewStore,
     evaluations: Sequence[Evaluation],
     targets: TargetStore,
-    marks: Marks,
+    erasing: Marks,
     forget: Callable[[str], Awaitable[None]],
-) -> int:
-    """Forgets what is held of histories given up, marks everything that rests on views just switched, then takes the
-    rebuild off the document; gives how many marks it made. Harmless when another does it at the same time, or did."""
+) -> AsyncIterator[Progress]:
+    """Forgets what is held of histories given up, marks every target that rests on views just switched, once, then
+    takes the rebuild off the document. Harmless when another does it at the same time, or did.
+
+    `erasing` gets the new documents about people: the builder folded without marks, so this may be where somebody's
+    erasure is first met. Tells how many were marked.
+    """
     catalogue = await store.read()
     building = catalogue.building
     if building is None or building.state is not State.MARKING:
-        return 0
+        return
     for source, epoch in catalogue.epochs.items():
         # Beside the document, for whoever has only that: a backup keeps it.
         await rooms.rebind(source, epoch, catalogue.retired.get(source, ()))
     for epoch in sorted({epoch for epochs in catalogue.retired.values() for epoch in epochs}):
         await forget(epoch)
-    marked = 0
-    for evaluation in evaluations:
-        if evaluation.dependants.keys().isdisjoint(building.views):
-            continue
-        after = ""
-        while page := await targets.names(evaluation.name, after=after, limit=COMPARED_AT_ONCE_MAX):
-            await targets.mark(evaluation.name, page)
-            marked += len(page)
-            after = page[-1]
-    # And those that only the new documents lead to, which have no target yet.
+    pinned = await views_store.pinned()
     switched = [v for v in views if v.name in building.views]
-    async for view, documents in documents_of(switched, await views_store.pinned()):
-        await marks.mark(view, documents)
+    people = [v for v in switched if issubclass(v.document, AboutPerson)]
+    async for view, documents in documents_of(people, pinned, limit=COMPARED_AT_ONCE_MAX):
+        await erasing.mark(view, documents)
+    resting = [e for e in evaluations if not e.dependants.keys().isdisjoint(building.views)]
+    total = sum([await targets.count(evaluation.name) for evaluation in resting])
+    marked = 0
+    yield Progress(State.MARKING, marked, total)
+    for evaluation in resting:
+        leading = [v for v in switched if v.name in evaluation.dependants]
+        async for there, page in targets_of(evaluation, leading, targets, pinned):
+            await (targets.mark_again if there else targets.mark)(evaluation.name, page)
+            marked += len(page)
+            yield Progress(State.MARKING, marked, max(total, marked))
     identity = (building.builder, building.started, building.views)
 
     def over(seen: Catalogue) -> Catalogue | None:
@@ -151,4 +177,3 @@ async def finish_marking(
         return seen.model_copy(update={"building": None})
 
     await change(store, over)
-    return marked

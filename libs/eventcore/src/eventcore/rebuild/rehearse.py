@@ -16,7 +16,14 @@ from pydantic import BaseModel
 from eventcore.evaluate import Evaluation, Facts, Reader, Verdict
 from eventcore.fold import View
 from eventcore.generations import PinnedViews
-from eventcore.limits import COMPARED_AT_ONCE_MAX, DECISIONS_SHOWN_MAX, PATHS_SHOWN_MAX, REHEARSED_AT_ONCE_MAX
+from eventcore.limits import (
+    COMPARED_AT_ONCE_MAX,
+    DECISIONS_SHOWN_MAX,
+    LED_FROM_AT_ONCE_MAX,
+    PATHS_SHOWN_MAX,
+    REHEARSED_AT_ONCE_MAX,
+    TARGETS_REMEMBERED_MAX,
+)
 from eventcore.rebuild.verify import differing
 from eventcore.store import StoreUnavailable, TargetStore
 
@@ -67,7 +74,7 @@ async def rehearse(
     Not `comparable` are versions of another epoch, and a view that was never built.
     """
     found = Rehearsal()
-    async for page in _targets(evaluation, views, targets, built):
+    async for _, page in targets_of(evaluation, views, targets, built):
         left: Collection[str] = page
         for _ in range(ATTEMPTS):
             await catch_up()
@@ -138,27 +145,34 @@ def _yet_to_come(old: Facts | Unreadable, new: Facts | Unreadable) -> bool:
     return not lost and min(ahead, default=0) >= 0 and max(ahead, default=0) > 0
 
 
-async def _targets(
-    evaluation: Evaluation, views: Sequence[View[Any]], targets: TargetStore, built: PinnedViews
-) -> AsyncIterator[list[str]]:
-    """Every target there is, then those that only the built documents lead to."""
+async def targets_of(
+    evaluation: Evaluation, views: Sequence[View[Any]], targets: TargetStore, store: PinnedViews
+) -> AsyncIterator[tuple[bool, list[str]]]:
+    """Every target there is (True), then those that only these documents lead to (False); each once, in pages."""
     after = ""
     while page := await targets.names(evaluation.name, after=after, limit=REHEARSED_AT_ONCE_MAX):
-        yield page
+        yield True, page
         after = page[-1]
-    async for view, documents in documents_of(views, built):
-        led = sorted(await evaluation.dependants[view.name](Reader(built), documents))
-        known = await targets.read(evaluation.name, led) if led else {}
-        if fresh := [t for t in led if t not in known]:
-            yield fresh
+    met: dict[str, None] = {}
+    async for view, documents in documents_of(views, store, limit=LED_FROM_AT_ONCE_MAX):
+        led = sorted(set(await evaluation.dependants[view.name](Reader(store), documents)) - met.keys())
+        for start in range(0, len(led), REHEARSED_AT_ONCE_MAX):
+            part = led[start : start + REHEARSED_AT_ONCE_MAX]
+            known = await targets.read(evaluation.name, part)
+            if fresh := [t for t in part if t not in known]:
+                met |= dict.fromkeys(fresh)
+                yield False, fresh
+        while len(met) > TARGETS_REMEMBERED_MAX:
+            del met[next(iter(met))]
 
 
 async def documents_of(
-    views: Sequence[View[Any]], store: PinnedViews
+    views: Sequence[View[Any]], store: PinnedViews, *, limit: int
 ) -> AsyncIterator[tuple[View[Any], dict[str, BaseModel | None]]]:
-    """Every document of these views, in pages."""
+    """Every document of these views, `limit` at a time."""
     for view in views:
         after = ""
         while page := await store.find(view.name, {}, after=after, limit=COMPARED_AT_ONCE_MAX):
-            yield view, {stream: view.read(stored) for stream, stored in page}
+            for start in range(0, len(page), limit):
+                yield view, {stream: view.read(stored) for stream, stored in page[start : start + limit]}
             after = page[-1][0]

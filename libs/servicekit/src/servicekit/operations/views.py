@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 
 from credence.operations.v1 import views_pb2 as pb
 from credence.operations.v1 import views_pb2_grpc
-from eventcore.generations import Catalogue
+from eventcore.generations import Catalogue, State
 from eventcore.rebuild import (
     Comparison,
     Done,
@@ -25,6 +26,7 @@ from eventcore.rebuild import (
     changed,
 )
 from eventcore.record import WrongEpoch
+from eventcore.store import StoreUnavailable
 from servicekit.call import current_call
 from servicekit.errors import FailedPrecondition, InvalidArgument, Unavailable
 from servicekit.generations import Generations
@@ -36,6 +38,8 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 _EPOCH = re.compile(r"[0-9a-f]{1,64}")
 _SOURCE = re.compile(r"[a-z]{1,30}/[a-z]{1,30}")
 _CONFIRMED = re.compile(r"|all|[0-9a-f]{16}")
+BEFORE = "What was reached is kept: run it again"
+AFTER = "The views are switched. What rests on them is still being marked: the service goes on with that by itself"
 
 
 class ViewsApi(views_pb2_grpc.ViewsServiceServicer):
@@ -86,10 +90,14 @@ class ViewsApi(views_pb2_grpc.ViewsServiceServicer):
             request.accept_differences,
         )
         await self._record("rebuild", " ".join(views), request.reason)
-        async with self._generations.rebuild() as rebuild:
+        builder = secrets.token_hex(8)
+        switched = False
+        async with self._generations.rebuild(builder) as rebuild:
             try:
-                async for told in rebuild.run(wish, secrets.token_hex(8)):
-                    yield _told(told, rebuild.unconfirmed(wish, told) if isinstance(told, Findings) else False)
+                async with aclosing(rebuild.run(wish, builder)) as running:
+                    async for told in running:
+                        switched = switched or (isinstance(told, Progress) and told.state is State.MARKING)
+                        yield _told(told, rebuild.unconfirmed(wish, told) if isinstance(told, Findings) else False)
             except Refused as refused:
                 raise FailedPrecondition("rebuild-refused", str(refused)) from refused
             except Stopped as stopped:
@@ -98,6 +106,8 @@ class ViewsApi(views_pb2_grpc.ViewsServiceServicer):
                 raise FailedPrecondition("another-epoch", str(other)) from other
             except LogAway as away:
                 raise Unavailable(f"{away}. What was reached is kept: run it again", reason="kafka-away") from away
+            except StoreUnavailable as away:
+                raise Unavailable(f"{away}. {AFTER if switched else BEFORE}") from away
 
     async def DropViews(self, request: pb.DropViewsRequest, context: _Context) -> pb.DropViewsResponse:
         found = Violations()
@@ -107,11 +117,13 @@ class ViewsApi(views_pb2_grpc.ViewsServiceServicer):
         check_reason(found, request.reason)
         _raise(found)
         await self._record("drop-views", " ".join(request.views), request.reason)
-        async with self._generations.rebuild() as rebuild:
+        async with self._generations.rebuild(secrets.token_hex(8)) as rebuild:
             try:
                 return pb.DropViewsResponse(dropped=await rebuild.drop(list(request.views)))
             except Refused as refused:
                 raise FailedPrecondition("drop-refused", str(refused)) from refused
+            except StoreUnavailable as away:
+                raise Unavailable(f"{away}. What was dropped is gone: run it again for the rest") from away
 
     def _wanted(self, request: pb.RebuildViewsRequest, catalogue: Catalogue) -> tuple[str, ...]:
         """What was named; else what is under way; else what wants it."""
@@ -162,7 +174,7 @@ def _told(told: Progress | Findings | Done, waits: bool) -> pb.RebuildViewsRespo
     match told:
         case Progress():
             return pb.RebuildViewsResponse(
-                progress=pb.RebuildProgress(state=told.state, done=told.done, total=told.total)
+                progress=pb.RebuildProgress(state=told.state, done=told.done, total=told.total, problem=told.problem)
             )
         case Done():
             return pb.RebuildViewsResponse(done=pb.RebuildDone(generations=told.generations, marked=told.marked))
@@ -176,6 +188,7 @@ def _told(told: Progress | Findings | Done, waits: bool) -> pb.RebuildViewsRespo
                     suspect=told.suspect,
                     digest=told.digest,
                     waits=waits,
+                    accepted_epochs=told.epochs,
                 )
             )
 
