@@ -24,9 +24,9 @@ from credence_cli.identity import Identity
 from credence_cli.oulad import files, mapping, plan
 from credence_cli.oulad.importer import Imported, Importer
 from credence_cli.oulad.plan import Plan
-from credence_cli.oulad.progress import Report
 from credence_cli.oulad.readback import Reader
 from credence_cli.oulad.reconcile import Answers, Reconciled, compare, expected
+from credence_cli.progress import Report
 from enrolment.main import PARTS as ENROLMENT
 from servicekit.errors import RpcFailure
 from servicekit.testing import World

@@ -12,8 +12,8 @@ from cli.tests.oulad.samples import SAMPLE, write
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.oulad.importer import Imported, Importer
 from credence_cli.oulad.plan import Plan
-from credence_cli.oulad.progress import Report
 from credence_cli.oulad.reconcile import Answers, Standing
+from credence_cli.progress import Report
 
 ROWS = {"programmes": 2, "cohorts": 2, "people": 5, "enrolments": 6, "withdrawals": 2, "results": 21, "carried-over": 1}
 

@@ -16,7 +16,7 @@ from cli.tests.oulad.samples import SAMPLE, write
 from credence_cli.commands.imports import app
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.oulad import files, oddities, report
-from credence_cli.oulad.progress import Meter, Report
+from credence_cli.progress import Meter, Report
 
 
 async def test_the_report_lists_every_row_not_taken_with_its_line_and_why(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from credence_cli.identity import Identity
 from credence_cli.oulad import files, mapping, oddities, plan, reconcile
 from credence_cli.oulad import report as reports
 from credence_cli.oulad.importer import IN_FLIGHT, Imported, Importer
-from credence_cli.oulad.progress import Report
 from credence_cli.oulad.readback import Reader
 from credence_cli.output import say, show
+from credence_cli.progress import Report
 
 app = typer.Typer(help="Imports: registrations and results that somebody else has kept.", no_args_is_help=True)
 IMPORTER = Identity.of("importer")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
 
 from credence.operations.v1 import log_pb2 as pb
 from credence.operations.v1 import log_pb2_grpc
-from credence_cli.client import connected
+from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
 from credence_cli.embedded.stack import SERVICES
 from credence_cli.exits import Exit
 from credence_cli.identity import Identity
-from credence_cli.oulad.progress import Meter, Report
 from credence_cli.output import out, say, show
+from credence_cli.progress import Phases
 from credence_cli.services import chosen
 
 # The longest that a service lets a stream last.
@@ -54,17 +53,8 @@ def republish(
     )
 
     async def work() -> Exit:
-        told = pb.RepublishResponse()
-        with Shown(name) as shown:
-            try:
-                async with connected(Identity.of("operator")) as client:
-                    stub = client.stub(log_pb2_grpc.LogServiceStub, name)
-                    async for told in client.stream(stub.Republish, request, deadline=LONGEST_SECONDS):
-                        shown(told)
-            except BaseException:
-                shown.close()
-                _say_where(name, told)
-                raise
+        async with connected(Identity.of("operator")) as client:
+            told = await republished(client, name, request)
         counted = f"{name}: {told.streams_total:,} streams with {told.events_total:,} events"
         would = "would go out; nothing was changed." if dry_run else "went out."
         data = {"service": name, "dry_run": dry_run, "streams": told.streams_total, "events": told.events_total}
@@ -74,47 +64,32 @@ def republish(
     run(work())
 
 
+async def republished(client: Client, service: str, request: pb.RepublishRequest) -> pb.RepublishResponse:
+    """A service's log published again, drawn as it goes on; interrupted, it is said what is left to do."""
+    told = pb.RepublishResponse()
+    with Phases() as phases:
+        try:
+            stub = client.stub(log_pb2_grpc.LogServiceStub, service)
+            async for told in client.stream(stub.Republish, request, deadline=LONGEST_SECONDS):
+                if (title := PHASES.get(told.phase)) is not None:
+                    phases.show(f"{service}: {title}", told.streams, told.streams_total, told.problem)
+        except BaseException:
+            phases.close()
+            _say_where(service, told)
+            raise
+    return told
+
+
 def _say_where(service: str, told: pb.RepublishResponse) -> None:
     """What is left to do after an interruption, whatever its cause."""
     match told.phase:
         case pb.REPUBLISH_PHASE_ASKING:
-            say(f"Marked up to {told.after}, and that goes out. Go on with the same command and --after {told.after}")
+            say(
+                f"{service}: marked up to {told.after}, and that goes out. Go on with `credence republish --service "
+                f"{service} --after {told.after}`, with what else you had named."
+            )
         case pb.REPUBLISH_PHASE_PUBLISHING:
-            say(f"All is marked and goes out by itself; watch it with `credence status --service {service} --watch`.")
-
-
-class Shown:
-    """A bar for each phase, on standard error."""
-
-    def __init__(self, service: str) -> None:
-        self._service = service
-        self._report = Report()
-        self._phase = pb.REPUBLISH_PHASE_UNSPECIFIED
-        self._open: AbstractContextManager[Meter] | None = None
-        self._meter: Meter | None = None
-
-    def __enter__(self) -> Shown:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __call__(self, told: pb.RepublishResponse) -> None:
-        if told.phase != self._phase:
-            self.close()
-            self._phase = told.phase
-            if (title := PHASES.get(told.phase)) is not None:
-                self._open = self._report.meter(f"{self._service}: {title}", told.streams_total)
-                self._meter = self._open.__enter__()
-        if self._meter is not None:
-            self._meter.total = told.streams_total
-            moved = told.streams - self._meter.done
-            if moved > 0 or not told.problem:
-                self._meter.advance(max(0, moved))
-            else:
-                self._meter.note(told.problem)
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._open.__exit__(None, None, None)
-        self._open = self._meter = None
+            say(
+                f"{service}: all is marked and goes out by itself; watch it with `credence status --service {service} "
+                "--watch`."
+            )

@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from credence.operations.v1 import log_pb2, log_pb2_grpc, views_pb2_grpc
+from credence.operations.v1 import log_pb2, views_pb2_grpc
 from credence.operations.v1 import views_pb2 as pb
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
-from credence_cli.commands.republish import Shown
+from credence_cli.commands.republish import LONGEST_SECONDS, republished
 from credence_cli.embedded.stack import SERVICES
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity
-from credence_cli.oulad.progress import Meter, Report
 from credence_cli.output import plain, say, show, table, write
+from credence_cli.progress import Phases
 from credence_cli.services import Service, ask_each, chosen, worst
 
 app = typer.Typer(help="Views: what queries and evaluations read, folded from events.", no_args_is_help=True)
 OPERATOR = Identity.of("operator")
-# Above it the service itself ends the stream.
-DEADLINE_SECONDS = 14_400.0
 
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help=f"One of {', '.join(SERVICES)}.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever looks later; kept for ever, so name nobody.")]
@@ -175,13 +173,12 @@ async def _republish(client: Client, service: str, reason: str) -> None:
     """Whoever this service hears of publishes its log again. Interrupted, it is done again: all are duplicates."""
     stub = client.stub(views_pb2_grpc.ViewsServiceStub, _known(service))
     known = await client.call(stub.ListViews, pb.ListViewsRequest())
+    if not known.topics:
+        say(
+            f"{service} listens to no topic: its views are folded from its own log, so --from-stores has nothing to do."
+        )
     for name in sorted(topic.split(".")[1] for topic in known.topics):
-        log = client.stub(log_pb2_grpc.LogServiceStub, name)
-        with Shown(name) as shown:
-            async for told in client.stream(
-                log.Republish, log_pb2.RepublishRequest(reason=reason), deadline=DEADLINE_SECONDS
-            ):
-                shown(told)
+        await republished(client, name, log_pb2.RepublishRequest(reason=reason))
 
 
 async def _run(
@@ -190,58 +187,27 @@ async def _run(
     """One rebuild, drawn as it goes on; gives the findings that wait for a word, or None when it is done."""
     stub = client.stub(views_pb2_grpc.ViewsServiceStub, _known(service))
     waiting: pb.RebuildFindings | None = None
-    with _Drawn(service, as_json) as drawn:
-        async for told in client.stream(stub.RebuildViews, request, deadline=DEADLINE_SECONDS):
-            drawn(told)
+    with Phases() as phases:
+        async for told in client.stream(stub.RebuildViews, request, deadline=LONGEST_SECONDS):
             if told.HasField("findings") and told.findings.waits:
                 waiting = told.findings
+            if as_json:
+                write(json.dumps(plain(told), ensure_ascii=False) + "\n")
+            elif told.HasField("progress"):
+                progress = told.progress
+                phases.show(f"{service} {progress.state}", progress.done, progress.total, progress.problem)
+            else:
+                phases.close()
+                _show(service, told)
     return waiting
 
 
-class _Drawn:
-    """A meter for each state, or JSON lines."""
-
-    def __init__(self, service: str, as_json: bool) -> None:
-        self._service, self._as_json = service, as_json
-        self._report = Report()
-        self._state = ""
-        self._meter: Meter | None = None
-        self._open: Any = None
-
-    def __enter__(self) -> _Drawn:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def __call__(self, told: pb.RebuildViewsResponse) -> None:
-        if self._as_json:
-            write(json.dumps(plain(told), ensure_ascii=False) + "\n")
-        elif told.HasField("progress"):
-            self._advance(told.progress)
-        else:
-            self._close()
-            if told.HasField("findings"):
-                _show_findings(told.findings)
-            else:
-                listed = ", ".join(f"{name} generation {n}" for name, n in sorted(told.done.generations.items()))
-                say(f"{self._service} serves {listed}; {told.done.marked:,} targets are evaluated again.")
-
-    def _advance(self, progress: pb.RebuildProgress) -> None:
-        if progress.state != self._state:
-            self._close()
-            self._state = progress.state
-            self._open = self._report.meter(f"{self._service} {progress.state}", progress.total)
-            self._meter = self._open.__enter__()
-            self._meter.done = progress.done
-        assert self._meter is not None
-        self._meter.total = progress.total
-        self._meter.advance(max(0, progress.done - self._meter.done))
-
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open.__exit__(None, None, None)
-            self._open, self._meter, self._state = None, None, ""
+def _show(service: str, told: pb.RebuildViewsResponse) -> None:
+    if told.HasField("findings"):
+        _show_findings(told.findings)
+    else:
+        listed = ", ".join(f"{name} generation {n}" for name, n in sorted(told.done.generations.items()))
+        say(f"{service} serves {listed}; {told.done.marked:,} targets are evaluated again.")
 
 
 def _show_findings(found: pb.RebuildFindings) -> None:
@@ -273,15 +239,25 @@ def _asked(found: pb.RebuildFindings, as_json: bool) -> bool:
 
 
 def _ended(service: str, waiting: pb.RebuildFindings | None) -> Exit:
+    """What to do next, as whole commands: what was asked for, with its views and epochs, need not be named again."""
     if waiting is None:
         return Exit.OK
-    again = f"`credence views rebuild {service}`"
-    if waiting.suspect:
+    again = f"credence views rebuild {service}"
+    yes = " --yes" if waiting.decisions else ""
+    if waiting.suspect and waiting.accepted_epochs:
+        sources = ", ".join(sorted(waiting.accepted_epochs))
         say(
-            f"Not switched: {', '.join(waiting.suspect)} differs although its fold did not change, or holds less. A "
-            f"topic that lost records is filled with --from-stores: run {again} again with it. If what was built is "
-            "right, add --accept-differences. What was built is kept."
+            f"Not switched: the history of {sources} that is accepted holds less for {', '.join(waiting.suspect)} than "
+            "what serves, or other things. Of a log that was restored it is what its backup did not hold. If that is "
+            f"so, run `{again} --accept-differences{yes}`. What was built is kept."
         )
         return Exit.REFUSED
-    say(f"Not switched: it waits for a confirmation. Run {again} again with --yes, or at a terminal.")
+    if waiting.suspect:
+        say(
+            f"Not switched: {', '.join(waiting.suspect)} differs although its fold did not change, or holds less. If a "
+            f"topic lost records, have it filled: `{again} --from-stores{yes}`. If what was built is right: "
+            f"`{again} --accept-differences{yes}`. What was built is kept."
+        )
+        return Exit.REFUSED
+    say(f"Not switched: it waits for a confirmation. Run `{again} --yes`, or `{again}` at a terminal.")
     return Exit.UNCONFIRMED

@@ -33,7 +33,7 @@ from credence_cli.client import CallFailed, Client
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.limits import ROWS_MAX
 from credence_cli.oulad.plan import Category, Cohort, Enrolment, Key, Plan, Work
-from credence_cli.oulad.progress import Meter, Report
+from credence_cli.progress import Meter, Report
 
 IN_FLIGHT: Final = 4
 # A token names every stream of its batch, and accreditation looks for each while it waits: a few hundred are light.

@@ -24,8 +24,8 @@ from credence.enrolment.v1.enrolments_pb2 import ListEnrolmentsRequest
 from credence_cli.client import A, CallFailed, Client, Method, Q
 from credence_cli.exits import Exit
 from credence_cli.oulad.plan import Key
-from credence_cli.oulad.progress import Report
 from credence_cli.oulad.reconcile import Answers, Award, Result, Standing
+from credence_cli.progress import Report
 
 # Nothing has moved for this long: what is still pending then stays pending, and is told as it is.
 STILL_SECONDS: Final = 120.0
