@@ -64,6 +64,7 @@ class Rig:
     topic: Topic = field(default_factory=Topic)
     committed: int = 0
     seconds: float = 0.0
+    at: datetime = NOON
     evaluations: tuple[Evaluation, ...] = (SHELF, COUNT)
     erasing: Marks = field(default_factory=NoMarks)
 
@@ -110,7 +111,7 @@ class Rig:
             erasing=self.erasing,
             discards=self.held.discards,
             forget=partial(self.held.forget, "sample.facts"),
-            now=lambda: NOON,
+            now=lambda: self.at,
             clock=self.clock,
             pause=self.pause,
         )

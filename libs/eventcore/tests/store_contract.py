@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from eventcore.event import StoredEvent
-from eventcore.generations import Building, Catalogue, GenerationStore, Standing, room
+from eventcore.generations import Building, Catalogue, GenerationStore, Instance, Standing, room
 from eventcore.limits import VERSION_MAX
 from eventcore.store import (
     Append,
@@ -767,6 +767,21 @@ class StoreContract:
         assert await stores.targets.due("sample", NOON, limit=500) == dict.fromkeys(names[:110], 3)
         assert await stores.targets.count("sample") == 120
         assert await stores.targets.count("elsewhere") == 0
+
+    async def test_processes_note_by_which_folds_they_work_and_are_forgotten_a_day_after_they_ended(
+        self, stores: Stores
+    ) -> None:
+        def noted(name: str, fold: str, hours: int) -> Instance:
+            return Instance(name=name, fingerprints={"heard": fold}, at=NOON + timedelta(hours=hours))
+
+        await stores.generations.note(noted("one", "old", 0))
+        await stores.generations.note(noted("two", "old", 0))
+        await stores.generations.note(noted("one", "new", 2))
+
+        assert await stores.generations.instances(NOON + timedelta(hours=1)) == [noted("one", "new", 2)]
+        assert len(await stores.generations.instances(NOON)) == 2
+        await stores.generations.note(noted("three", "new", 25))
+        assert {i.name for i in await stores.generations.instances(NOON)} == {"one", "three"}
 
     async def test_targets_are_listed_in_order_and_in_pages(self, stores: Stores) -> None:
         names = [f"target-{n}" for n in range(5)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Reader
 from eventcore.fold import View
-from eventcore.generations import Catalogue, State
+from eventcore.generations import Catalogue, Instance, State
 from eventcore.memory import MemoryAppends, MemoryKeys, no_switch
 from eventcore.personal import AboutPerson, Keyring
 from eventcore.rebuild import Done, Findings, LogAway, NoMarks, Progress, Refused, Stopped, Wish, adopt, changed
@@ -653,6 +654,42 @@ async def test_another_epoch_is_accepted_for_all_foreign_views_or_for_none() -> 
 async def test_a_view_that_is_not_there_is_refused_with_those_that_are(names: tuple[str, ...]) -> None:
     with pytest.raises(Refused, match="heard, jars"):
         await Rig().run(replace(WISH, views=names))
+
+
+# ---- another release beside this one
+
+
+def noted(rig: Rig, fold: str) -> Instance:
+    return Instance(name="sample 7 on host-1", fingerprints={"heard": fold}, at=rig.at)
+
+
+async def test_while_a_process_of_another_release_runs_nothing_is_rebuilt_that_it_folds_otherwise() -> None:
+    rig = await filled(Rig())
+    await rig.generations.note(noted(rig, "fold-0"))
+
+    with pytest.raises(Refused, match="sample 7 on host-1 folds heard as another release does"):
+        await rig.run(WISH)
+    assert rig.generations.catalogue.building is None
+    assert isinstance((await rig.run(OWN))[-1], Done), "it folds this one as we do, or not at all"
+
+    rig.at += timedelta(seconds=31)
+    assert isinstance((await rig.run(WISH))[-1], Done)
+
+
+async def test_what_a_process_of_another_release_may_have_folded_into_is_not_switched_to_and_built_anew() -> None:
+    rig = await filled(Rig())
+
+    async def comes_up(told: object) -> None:
+        if isinstance(told, Findings):
+            await rig.generations.note(noted(rig, "fold-0"))
+
+    with pytest.raises(Refused, match="also into what was built"):
+        await rig.run_beside(comes_up)
+    assert rig.generations.catalogue.standing("heard").generation == 1
+
+    await rig.generations.note(noted(rig, FINGERPRINTS["heard"]))  # it is of this release by now
+    told = await rig.run(WISH, builder="b2")
+    assert told[-1] == Done({"heard": 3}, 1)
 
 
 # ---- the gate

@@ -18,12 +18,12 @@ import pytest
 from eventcore import consume, evaluate, fold, generations
 from eventcore.evaluate import Evaluation, Facts, Reader, Verdict
 from eventcore.event import Recorded
-from eventcore.generations import Catalogue, CurrentViews, State
+from eventcore.generations import Catalogue, CurrentViews, Instance, State
 from eventcore.memory import no_switch
-from eventcore.rebuild import Done, Findings, LogAway, Progress, Stopped, Wish, builder, live, verify
+from eventcore.rebuild import Done, Findings, LogAway, Progress, Refused, Stopped, Wish, builder, live, verify
 from eventcore.store import StoreUnavailable, Versioned
 
-from .rebuild_rig import COUNT, HEARD, JARS, WISH, Rig
+from .rebuild_rig import COUNT, FINGERPRINTS, HEARD, JARS, WISH, Rig
 from .sample import JAR, SHELF, Total, drop, fold_jar
 from .simulation.bugs import Change, changed
 from .test_rebuild import adopted, dirty, filled, folded_from_scratch, settled
@@ -254,6 +254,29 @@ def never_more_once_sealed(document: Any, record: Recorded[Any]) -> Any:
     return fold_jar(document, record).model_copy(update={"sealed": sealed})
 
 
+async def folded_in_passing_by_an_older_release() -> None:
+    """During a roll-out an older process folds an own event, by its older fold, into what is being built as well."""
+    older = await filled(Rig())
+    await adopted(older, [JARS])
+    await older.generations.note(Instance(name="older", fingerprints=FINGERPRINTS, at=older.at))
+    rig = Rig(
+        jars=replace(JARS, fold=coins_twice),
+        fingerprints={**FINGERPRINTS, "jars": "fold-2"},
+        **{n: getattr(older, n) for n in ("appends", "rooms", "generations", "targets", "held", "topic")},
+    )
+    rig.generations.switch = Once("swap to marking", lambda: publish(older, 1, "late"))
+    with suppress(Refused):
+        await rig.run(replace(OWN, confirmed="all"))
+    stored = rig.documents(rig.generations.catalogue.room("jars"))["jar-1--a"][1]["coins"]
+    assert stored == (2 if rig.generations.catalogue.standing("jars").generation == 1 else 6)
+
+
+def coins_twice(document: Any, record: Recorded[Any]) -> Any:
+    found = fold_jar(document, record)
+    before = document.coins if document is not None else 0
+    return found.model_copy(update={"coins": before + 2 * (found.coins - before)})
+
+
 async def spoilt(rig: Rig) -> None:
     """A document says another thing than its events did, and the result rests on it."""
     stored = rig.rooms.documents["heard"]["jar-1--a"]
@@ -417,6 +440,7 @@ RACES = [
     appended_between_the_scan_and_its_write,
     own_fold_across_the_switch,
     stuck_in_passing,
+    folded_in_passing_by_an_older_release,
     evaluated_after_the_switch,
     evaluated_just_before_the_switch,
     evaluated_by_an_old_pointer,
@@ -490,6 +514,10 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     "a stream that got stuck while the builder looked is passed over": (
         stuck_in_passing,
         (change(builder, "Rebuild._flip", (" or building.stuck != checked.stuck", "")),),
+    ),
+    "nobody asks by which folds the others work": (
+        folded_in_passing_by_an_older_release,
+        (change(builder, "Rebuild._folded_otherwise", ("if instance.", "if False and instance.")),),
     ),
     "what is being built is folded into after the current generation, and nobody looks again": (
         own_fold_across_the_switch,

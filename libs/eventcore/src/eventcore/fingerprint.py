@@ -25,13 +25,13 @@ Definition: TypeAlias = tuple[str, str]  # module, name at its top level
 OWN_PACKAGES = ("catalogue", "eventcore")
 
 
-def fingerprint(view: View[Any], packages: Collection[str] = ()) -> str:
-    """32 hexadecimal digits. First-party are the fold's own package, OWN_PACKAGES and `packages`.
+def fingerprint(view: View[Any]) -> str:
+    """32 hexadecimal digits. First-party are the packages of fold and document, and OWN_PACKAGES.
 
     Raises OSError where the source is not there.
     """
     fold, document = _defined(view.fold), _defined(view.document)
-    first_party = {*packages, *OWN_PACKAGES, fold[0].partition(".")[0], document[0].partition(".")[0]}
+    first_party = {*OWN_PACKAGES, fold[0].partition(".")[0], document[0].partition(".")[0]}
     told = hashlib.sha256()
     reached: set[Definition] = set()
     todo = [fold, document]

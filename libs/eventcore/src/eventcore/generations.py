@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -72,6 +73,14 @@ class Building(Frozen):
     epochs: dict[str, str] = {}
 
 
+class Instance(Frozen):
+    """A process of this service: the fingerprints of the folds it runs, by view, as it noted them `at` its own time."""
+
+    name: str
+    fingerprints: dict[str, str]
+    at: AwareDatetime
+
+
 class Catalogue(Frozen):
     """All pointers of one service. A view that is not named serves its first generation."""
 
@@ -117,6 +126,14 @@ class GenerationStore(Protocol):
 
         Raises StoreUnavailable, and then it may have happened, or may yet: only while `seen` still stands.
         """
+        ...
+
+    async def note(self, instance: Instance) -> None:
+        """In place of what this instance noted before; forgets those that noted nothing for INSTANCES_KEPT_SECONDS."""
+        ...
+
+    async def instances(self, since: datetime) -> list[Instance]:
+        """Those that noted themselves since then. Only ever to warn a person: by clocks nothing is decided."""
         ...
 
 

@@ -184,6 +184,13 @@ SWITCHES_MAX: Final = 5
 """Tries at a switch that are called off, each for the silence of its builder. Beyond: the rebuild stops; it goes on
 when it is run again."""
 
+INSTANCE_SILENT_SECONDS_MAX: Final = 30.0
+"""For a process of another release to be taken for one that runs: no view whose fold it has otherwise is rebuilt.
+Beyond: it is taken for one that ended."""
+
+INSTANCES_KEPT_SECONDS: Final = 86_400.0
+"""What a process that ended had noted of its folds. Beyond: it is forgotten."""
+
 STUCK_STREAMS_MAX: Final = 1_000
 """Streams that a rebuild may find impossible to fold. Beyond: it stops: the fold is to be mended."""
 

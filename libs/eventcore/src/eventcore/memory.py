@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
 from eventcore.decider import category_of
-from eventcore.generations import Catalogue, PinnedViews, view_of
+from eventcore.generations import Catalogue, Instance, PinnedViews, view_of
+from eventcore.limits import INSTANCES_KEPT_SECONDS
 from eventcore.store import (
     ABSENT,
     Append,
@@ -287,6 +288,7 @@ class MemoryTargets:
 class MemoryGenerations:
     switch: Switch = no_switch
     catalogue: Catalogue = field(default_factory=Catalogue)
+    noted: dict[str, Instance] = field(default_factory=dict)
 
     async def read(self) -> Catalogue:
         await self.switch("read generations")
@@ -295,6 +297,13 @@ class MemoryGenerations:
     async def swap(self, seen: Catalogue, new: Catalogue) -> bool:
         await self.switch("swap generations")
         return self.store(seen.revision, new)
+
+    async def note(self, instance: Instance) -> None:
+        kept = instance.at - timedelta(seconds=INSTANCES_KEPT_SECONDS)
+        self.noted = {n: i for n, i in self.noted.items() if i.at >= kept} | {instance.name: instance}
+
+    async def instances(self, since: datetime) -> list[Instance]:
+        return [instance for instance in self.noted.values() if instance.at >= since]
 
     def store(self, revision: int, new: Catalogue) -> bool:
         """The atomic part of a swap."""

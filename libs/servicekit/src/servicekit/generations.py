@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import count
 from typing import Any
 
 from google.protobuf.message import Message
@@ -17,13 +20,14 @@ from eventcore.decider import Decider
 from eventcore.evaluate import Evaluation
 from eventcore.fingerprint import fingerprint
 from eventcore.fold import Marks, View
-from eventcore.generations import Catalogue, CurrentViews, State
+from eventcore.generations import Catalogue, CurrentViews, Instance, State
 from eventcore.kafka import KafkaLog
 from eventcore.mongo import MongoStores
 from eventcore.rebuild import OwnLog, Rebuild, Topics, adopt, changed
 from eventcore.store import StoreUnavailable, TargetStore
 
 WATCH_SECONDS = 2.0
+NOTED_EVERY = 5  # looks
 ALIVE_SECONDS = 1.0  # between two signs of life, whatever a builder waits for
 Report = Callable[[str | None], None]
 
@@ -65,6 +69,7 @@ class Generations:
 
     async def adopt(self) -> Catalogue:
         """At the start, before anything is folded."""
+        await self._note()
         heard = await self.stores.views.histories()
         with_history = {view.name for view in self.foreign} if heard else set()
         for view in self.own:
@@ -82,8 +87,10 @@ class Generations:
     async def watch(self, report: Report) -> None:
         """For as long as the service runs: tells what wants a rebuild, and finishes what a dead builder left."""
         seen = -1
-        while True:
+        for look in count(1):
             try:
+                if look % NOTED_EVERY == 0:
+                    await self._note()
                 catalogue = await self.stores.generations.read()
                 wants = changed(catalogue, self.fingerprints)
                 report(self.told(wants) if wants else None)
@@ -97,6 +104,11 @@ class Generations:
             except StoreUnavailable:
                 pass  # the health's own probe says so
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _note(self) -> None:
+        """By which folds this process works, so that no rebuild is begun while another release still runs."""
+        name = f"{self.service} {os.getpid()} on {socket.gethostname()}"
+        await self.stores.generations.note(Instance(name=name, fingerprints=self.fingerprints, at=self.now()))
 
     def told(self, wants: dict[str, str]) -> str:
         """What people are told of views that want a rebuild, with the command that mends it."""

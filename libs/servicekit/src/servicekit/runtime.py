@@ -40,7 +40,7 @@ from eventcore.held import TooManyFaults
 from eventcore.kafka import KafkaBus, KafkaSource, probe_kafka
 from eventcore.loops import Wake, deliver_forever, evaluate_forever
 from eventcore.mongo import MongoStores
-from eventcore.personal import AboutPerson, Keyring, telling_of_erasures
+from eventcore.personal import Keyring, telling_of_erasures
 from eventcore.rebuild import Also, NoMarks
 from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import AppendStore, HeldStore, StoreUnavailable

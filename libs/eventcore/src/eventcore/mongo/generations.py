@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from pymongo import ReplaceOne
+from datetime import datetime, timedelta
 
-from eventcore.generations import Catalogue
+from pymongo import DeleteMany, ReplaceOne
+
+from eventcore.generations import Catalogue, Instance
+from eventcore.limits import INSTANCES_KEPT_SECONDS
 from eventcore.mongo.link import Link
 
 _GENERATIONS = "generations"
 _ID = "views"
+_INSTANCES = "instances"
 
 
 class MongoGenerations:
-    """GenerationStore: one document, `{_id: "views", revision, catalogue}`."""
+    """GenerationStore: one document, `{_id: "views", revision, catalogue}`; and one a process beside it."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -26,3 +30,12 @@ class MongoGenerations:
         # An upsert for the same reason as a view's: where the revision moved on, it meets the `_id` that is there.
         guard = ReplaceOne({"_id": _ID, "revision": seen.revision}, document, upsert=True)
         return not await self._link.write(_GENERATIONS, [guard])
+
+    async def note(self, instance: Instance) -> None:
+        document = instance.model_dump(exclude={"name"})
+        long_ago = {"at": {"$lt": instance.at - timedelta(seconds=INSTANCES_KEPT_SECONDS)}}
+        await self._link.write(_INSTANCES, [ReplaceOne({"_id": instance.name}, document, True), DeleteMany(long_ago)])
+
+    async def instances(self, since: datetime) -> list[Instance]:
+        found = await self._link.find(_INSTANCES, {"at": {"$gte": since}})
+        return [Instance(name=d["_id"], fingerprints=d["fingerprints"], at=d["at"]) for d in found]

@@ -18,7 +18,9 @@ then pointers, then facts: what it found on the old generation either loses its 
 before them, and is evaluated again either way. Until all is marked, the document says `marking`: whoever finds it so
 (`finish_marking`) does it again, which is harmless.
 
-A builder can die anywhere: what it reached is stored after it was folded, and folding again is harmless.
+A builder can die anywhere: what it reached is stored after it was folded, and folding again is harmless. So it begins
+a phase again, too, when the database or the log was away. Only the switch is not begun again once it was made: it is
+looked for first, and nothing but `finish_marking` takes a document out of `marking`.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from eventcore.generations import Building, Catalogue, GenerationStore, PinnedVi
 from eventcore.limits import (
     BACKOFF_FIRST_SECONDS,
     BACKOFF_LAST_SECONDS,
+    INSTANCE_SILENT_SECONDS_MAX,
     REBUILD_TRIES_MAX,
     STUCK_STREAMS_MAX,
     SWITCH_SILENCE_SECONDS_MAX,
@@ -31,6 +32,7 @@ from eventcore.store import ABSENT, Discard, Rooms, StoreUnavailable, TargetStor
 
 SAVE_SECONDS = 1.0  # between two notes of what was reached, which are also the signs of life
 WATCH_SECONDS = 4.0  # how long a rebuild that another began must be silent to be taken over; see `alive`
+_SILENT = timedelta(seconds=INSTANCE_SILENT_SECONDS_MAX)
 GRACE_SECONDS = 3.0  # between the last moment at which a room may be read and its end: above POINTER_SECONDS_MAX
 NEAR = 1_000  # records: so near to the end of the log the switch begins
 
@@ -232,6 +234,8 @@ class Rebuild:
 
     async def _begin(self, wish: Wish, builder: str) -> Building:
         await self._accepts(wish)
+        if other := await self._folded_otherwise(wish.views, self._now() - _SILENT):
+            raise Refused(f"{other}: rebuild when every process runs this release, half a minute after the last other")
         found = await self._generations.read()
         if found.building is not None and found.building.builder != builder:
             await self._silent(found)
@@ -254,6 +258,15 @@ class Rebuild:
             await self._tidy(wish.views)
         await self._open(building)
         return building
+
+    async def _folded_otherwise(self, names: Collection[str], since: datetime) -> str:
+        """Which process runs, or ran since then, that has another fold of one of these: it would fold by it into the
+        new generation too. Empty when there is none, as far as clocks tell."""
+        for instance in await self._generations.instances(since):
+            for name in sorted(names):
+                if instance.fingerprints.get(name, self._fingerprints[name]) != self._fingerprints[name]:
+                    return f"{instance.name} folds {name} as another release does (noted {instance.at:%H:%M:%S} UTC)"
+        return ""
 
     def _known(self, names: Sequence[str]) -> None:
         if unknown := sorted(set(names) - self._views.keys()):
@@ -484,6 +497,11 @@ class Rebuild:
         """Moves the pointers; see the package's words on why nothing is missing."""
         if await self._switched(builder, generations):
             return
+        building = self._of(await self._generations.read(), builder)
+        if other := await self._folded_otherwise(building.views, building.started):
+            # What it folded in passing is in there, and reading all again would take it for folded.
+            await self._save(builder, fingerprints=dict.fromkeys(building.views, ""), state=State.BUILDING)
+            raise Refused(f"{other}, also into what was built: run it again when every process runs this release")
         for _ in range(SWITCHES_MAX):
             await self._drain(builder)
             _, foreign = self._parted(self._of(await self._generations.read(), builder))
