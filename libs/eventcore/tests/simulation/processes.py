@@ -389,7 +389,9 @@ async def builder(world: World) -> None:
             for _ in range(2):
                 wish = RebuildWish(tuple(names), "operator", "simulated", confirmed="all", accept_differences=accept)
                 told = [t async for t in rebuild.run(wish, f"builder-{world.now}-{runs}")]
-                found = next(t for t in told if isinstance(t, Findings))
+                found = next((t for t in told if isinstance(t, Findings)), None)
+                if found is None:
+                    break  # it had been switched to, and was only to be marked
                 behind = any(comparison.behind for comparison in found.comparisons)
                 accept = bool(found.suspect) and bool(world.spoilt) and not behind
                 if not accept:
@@ -400,6 +402,7 @@ async def builder(world: World) -> None:
                 world.say("SWITCHED to", told[-1].generations)
             else:
                 # A topic that lost a record: it is repaired, or the rebuild is given up.
+                assert found is not None
                 world.say("SUSPECT", found.suspect)
                 if "loss" not in world.faults and "poison" not in world.faults:
                     raise Violation("a difference out of nothing", [c.shown for c in found.comparisons])

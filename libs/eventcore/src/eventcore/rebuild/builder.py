@@ -123,7 +123,7 @@ class Rebuild:
                 yield progress
 
         marked = 0
-        async for progress in self._patiently(finish_first):
+        async for progress in self._patiently(State.BUILDING, finish_first):
             marked = progress.done
             yield progress
         if found is not None and found.state is State.MARKING and _is_wished(wish, found):
@@ -137,7 +137,7 @@ class Rebuild:
             async for progress in self._build(building):
                 yield progress
 
-        async for progress in self._patiently(begin_and_build):
+        async for progress in self._patiently(State.BUILDING, begin_and_build):
             yield progress
         assert building is not None
         findings: list[Findings] = []
@@ -151,7 +151,7 @@ class Rebuild:
                     if self.unconfirmed(wish, told):
                         await self._leave(builder, told)
 
-        async for progress in self._patiently(look):
+        async for progress in self._patiently(State.VERIFYING, look):
             yield progress
         yield findings[-1]
         if self.unconfirmed(wish, findings[-1]):
@@ -162,9 +162,9 @@ class Rebuild:
             await self._switch(wish, builder, generations)
             yield Progress(State.MARKING, 0, 0)
 
-        async for progress in self._patiently(switch):
+        async for progress in self._patiently(State.SWITCHING, switch):
             yield progress
-        async for progress in self._patiently(self.finish):
+        async for progress in self._patiently(State.MARKING, self.finish):
             marked = progress.done
             yield progress
         yield Done(dict(generations), marked)
@@ -192,11 +192,11 @@ class Rebuild:
 
         await change(self._generations, moved_on)
 
-    async def _patiently(self, phase: Callable[[], AsyncIterator[Progress]]) -> AsyncIterator[Progress]:
+    async def _patiently(self, state: State, phase: Callable[[], AsyncIterator[Progress]]) -> AsyncIterator[Progress]:
         """One phase, begun again from what was reached while the database or the log is away: nobody need be there to
         run it again. Only getting further than ever gives it new tries, or a request that never succeeds would be
         repeated for ever."""
-        last = Progress(State.BUILDING, 0, 0)
+        last = Progress(state, 0, 0)
         tries, furthest = 0, 0
         while True:
             try:
