@@ -72,7 +72,7 @@ class Desk:
             self.held,
             [FACTS],
         )
-        self.privacy = PrivacyApi(data, PEOPLE, keys, recording, lambda: [])
+        self.privacy = PrivacyApi(data, PEOPLE, keys, recording, lambda: "")
 
     async def receive(self, *records: Received) -> None:
         await self.consumer.handle(records)
