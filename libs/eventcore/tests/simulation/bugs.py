@@ -445,8 +445,8 @@ BUGS: dict[str, Bug] = {
     "discard_not_read": _bug(
         "a discarded version is a fault again",
         held,
-        "Holding._but_for_discards",
-        "discards.pop(fault.version, None)",
+        "but_for_discards",
+        "by_version.pop(left.version, None)",
         "None",
     ),
     # evaluate
