@@ -169,7 +169,7 @@ BUGS: dict[str, Bug] = {
     "one_stops_all": _bug(
         "one record that cannot be folded stops its consumer",
         "P9",
-        ("eventcore/held.py", "if held + len(fresh) > limits.streams or", "if True or"),
+        ("eventcore/held.py", "if held + len(fresh) <= limits.streams and", "if False and"),
     ),
     "dropped_unfolded": _bug(
         "what is held is dropped when it is tried, folded or not",
