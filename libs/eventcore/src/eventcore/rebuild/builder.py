@@ -12,8 +12,9 @@ from typing import Any
 from eventcore.decider import category_of
 from eventcore.evaluate import Evaluation
 from eventcore.event import Recorded
-from eventcore.fold import MARKER, Fault, Folder, Marks, View
+from eventcore.fold import Fault, Folder, Marks, View
 from eventcore.generations import Building, Catalogue, GenerationStore, PinnedViews, Standing, State, change, room
+from eventcore.held import but_for_discards
 from eventcore.limits import (
     BACKOFF_FIRST_SECONDS,
     BACKOFF_LAST_SECONDS,
@@ -404,14 +405,12 @@ class Rebuild:
 
     async def _folded_on(self, folder: Folder, pinned: PinnedViews, page: Page, fault: Fault) -> Fault | None:
         """Folds on behind versions that were discarded, as the live folds do; gives where it is stuck still."""
-        stream, found = fault.stream, list(page.records[fault.stream])
-        discards = {d.version: d for d in await self._discards(page.epochs[stream], stream)}
-        left: Fault | None = fault
-        while left is not None and (discard := discards.pop(left.version, None)) is not None:
-            found = [r for r in found if r.version != discard.version]
-            found.append(Recorded(stream, discard.version, MARKER, discard.at))
-            left = (await folder.fold({stream: found}, pinned)).get(stream)
-        return left
+
+        async def fold(records: Sequence[Recorded[Any]]) -> Fault | None:
+            return (await folder.fold({fault.stream: records}, pinned)).get(fault.stream)
+
+        discards = await self._discards(page.epochs[fault.stream], fault.stream)
+        return await but_for_discards(fold, discards, page.records[fault.stream], fault)
 
     async def _reached(self, building: Building) -> None:
         def noted(seen: Building) -> Building:
