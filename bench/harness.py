@@ -60,8 +60,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Figures:
+    """`problem`: why they do not show what they should; it is said last, and the exit code is 1."""
+
     servers: str
     tables: Sequence[Table]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def main(benchmark: Benchmark) -> None:
     print(f"- {', '.join(versions())}")
     for table in figures.tables:
         print(f"\n{render(table)}")
+    if figures.problem:
+        sys.exit(figures.problem)
 
 
 def _options(benchmark: Benchmark) -> Options:

@@ -3,19 +3,21 @@
 The second half only, since a process fills its caches first. It is cut into blocks, whose means are hardly correlated,
 and a straight line is laid through them. *Growth* is what the line rises over the second half, as a share of its mean,
 with the 95 % bounds of the slope. Flat: the upper bound is at most GROWTH_MAX. Not flat: the lower bound is above it.
-Between the two the run was too short or too noisy to tell.
+Between the two the run was too short or too noisy to tell, and so it was when the load did not keep up.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 BLOCKS = 12
 GROWTH_MAX = 0.05
+# Of the load's rate in the first half: below it the second half says nothing about full load.
+RATE_SHARE_MIN = 0.7
 # Of Student's t with BLOCKS - 2 degrees of freedom, 97.5 %.
 T_975 = 2.228
 
@@ -49,3 +51,24 @@ def trend(values: Sequence[float]) -> Trend:
     rest = sum((b - mean_y - slope * (a - mean_x)) ** 2 for a, b in zip(x, y, strict=True))
     error = math.sqrt(rest / (BLOCKS - 2) / spread)
     return Trend(mean_y, slope / mean_y, T_975 * error / mean_y)
+
+
+def kept_up(rates: Sequence[float]) -> float:
+    """The load of the second half as a share of the first half's, by their medians. Rates are of even stretches."""
+    half = len(rates) // 2
+    return statistics.median(rates[half:]) / statistics.median(rates[:half])
+
+
+def problem(services: Mapping[str, Sequence[float]], rates: Sequence[float]) -> str:
+    """Why the soak does not show that memory is flat at full load; empty when it does. Growth counts at any load."""
+    verdicts = {name: trend(values).verdict for name, values in services.items()}
+    if growing := sorted(name for name, verdict in verdicts.items() if verdict == "NOT FLAT"):
+        return f"NOT FLAT: {', '.join(growing)}: look at what it keeps for each call"
+    if (share := kept_up(rates)) < RATE_SHARE_MIN:
+        return (
+            f"no verdict: the load fell to {share:.0%} of what it was, at least {RATE_SHARE_MIN:.0%} is needed: "
+            "run it again on a machine that does nothing else"
+        )
+    if unsure := sorted(name for name, verdict in verdicts.items() if verdict != "flat"):
+        return f"no verdict: too short to tell for {', '.join(unsure)}: run it again with more --seconds"
+    return ""

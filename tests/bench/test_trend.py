@@ -8,7 +8,7 @@ import random
 import psutil
 import pytest
 
-from bench.trend import BLOCKS, GROWTH_MAX, trend
+from bench.trend import BLOCKS, GROWTH_MAX, RATE_SHARE_MIN, problem, trend
 
 KEPT: list[bytes] = []
 
@@ -69,3 +69,25 @@ def test_between_the_bounds_it_does_not_say() -> None:
 def test_too_few_measurements_are_refused() -> None:
     with pytest.raises(ValueError, match=f"at least {4 * BLOCKS}"):
         trend([1.0] * (4 * BLOCKS - 2))
+
+
+FLAT, GROWING = [100.0] * 240, [100.0 + n for n in range(240)]
+STEADY, FALLING = [10.0] * 12, [10.0] * 6 + [10 * RATE_SHARE_MIN - 0.1] * 6
+
+
+@pytest.mark.parametrize(
+    ("memory", "rates", "said"),
+    [
+        ({"enrolment": FLAT, "mentoring": FLAT}, STEADY, ""),
+        ({"enrolment": FLAT, "mentoring": GROWING}, STEADY, "NOT FLAT: mentoring"),
+        ({"enrolment": GROWING, "mentoring": FLAT}, FALLING, "NOT FLAT: enrolment"),
+        ({"enrolment": FLAT, "mentoring": FLAT}, FALLING, "no verdict: the load fell to 69%"),
+    ],
+    ids=["flat", "growing", "growing at any load", "flat for want of load"],
+)
+def test_a_soak_passes_when_it_is_flat_under_a_load_that_kept_up(
+    memory: dict[str, list[float]], rates: list[float], said: str
+) -> None:
+    found = problem(memory, rates)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
