@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_HOMES = {"eventcore": ROOT / "libs/eventcore/src", "servicekit": ROOT / "libs/servicekit/src"}
+_HOMES = {path.name: path.parent for home in ("libs", "services") for path in ROOT.glob(f"{home}/*/src/*")}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ replay. The table is generated from the contracts; an RPC without a case here fa
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +19,13 @@ from credence.accreditation.v1 import awards_pb2, standings_pb2
 from credence.enrolment.v1 import attendance_pb2, catalogue_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
 from credence.operations.v1 import held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2, views_pb2
-from credence_cli.embedded.development_secrets import AUDIENCE, ISSUER
+from credence_cli.embedded.development_secrets import AUDIENCE
 from credence_cli.identity import ROLES, Identity, mint
+from tests.reliability.planted import Bug, Edit
 from tests.system.platform import STORED, Platform, Refused, outcomes_of, told
 from tests.system.realms import CREDIT, Names, build, choice, own_programme
 from tests.system.rpcs import RPCS, Rpc
+from tests.system.sick import sick
 from tests.system.story import PRESENT, ago
 
 pytestmark = pytest.mark.servers
@@ -420,18 +421,93 @@ def test_a_list_of_everything_holds_nothing_of_anothers(
 def test_without_a_token_that_holds_nothing_is_answered(platform: Platform, mine: Names, rpc: Rpc) -> None:
     role = sorted(rpc.roles)[0]
     who, request = mine.identity(role), CASES[rpc.name][0](Ask(mine, mine, role))
-    for token in ("", "no-token", mint(who, platform.stack.secrets.folder, lifetime_seconds=-120), elsewhere(platform)):
+    for token in (
+        "",
+        "no-token",
+        mint(who, platform.stack.secrets.folder, lifetime_seconds=-120),
+        elsewhere(platform, who),
+    ):
         with pytest.raises(Refused) as refused:
             platform.ask(request, None, token=token)
         assert refused.value.status == grpc.StatusCode.UNAUTHENTICATED
 
 
-def elsewhere(platform: Platform) -> str:
-    """Signed with the right key, for another audience."""
+def elsewhere(platform: Platform, who: Identity) -> str:
+    """What `who` would be let in with, signed with the right key, for another audience."""
     secrets = platform.stack.secrets
-    kid = jwt.get_unverified_header(mint(Identity.of("operator"), secrets.folder))["kid"]
-    claims = {
-        "iss": ISSUER, "aud": f"not-{AUDIENCE}", "sub": "developer", "roles": list(ROLES),
-        "iat": int(time.time()), "exp": int(time.time()) + 60,
-    }  # fmt: skip
-    return jwt.encode(claims, secrets.signing_key.read_text(), algorithm="EdDSA", headers={"kid": kid})
+    right = mint(who, secrets.folder)
+    claims = jwt.decode(right, options={"verify_signature": False}) | {"aud": f"not-{AUDIENCE}"}
+    headers = {"kid": jwt.get_unverified_header(right)["kid"]}
+    return jwt.encode(claims, secrets.signing_key.read_text(), algorithm="EdDSA", headers=headers)
+
+
+# ---- the checkers are checked
+
+RPC_NAMED = {rpc.name: rpc for rpc in RPCS}
+Realms = tuple[Names, Names, Names]  # mine, theirs, missing
+Found = Callable[[Platform, Realms], None]
+_alike = test_anothers_object_is_answered_exactly_like_one_that_does_not_exist
+_row_by_row = test_row_by_row_and_on_replay_another_gets_what_nobody_would_get
+_denied = test_a_role_that_is_not_named_is_denied_its_own_object_too
+_unanswered = test_without_a_token_that_holds_nothing_is_answered
+
+# By what is wrong: the edit that makes it so, and the checker that must find it.
+LEAKS: dict[str, tuple[Edit, Found]] = {
+    "a query forgets whose the object is": (
+        Edit(
+            "enrolment/views/queries.py",
+            "if not scope.sees_person(person_id) and not await _posts_for(kernel.reader, scope, cohort_id):",
+            "if False:",
+        ),
+        lambda platform, realms: _alike(platform, *realms, RPC_NAMED["GetEnrolment"], "learner"),
+    ),
+    "a list is not narrowed to the caller's own": (
+        Edit(
+            "enrolment/views/queries.py",
+            "if scope.unrestricted or (scope.person is not None and scope.person == person_id):",
+            "if wanted:",
+        ),
+        lambda platform, realms: _alike(platform, *realms, RPC_NAMED["ListEnrolments"], "learner"),
+    ),
+    "rows are taken in another's name": (
+        Edit(
+            "enrolment/application/attendance.py",
+            "mine = given if scope.sees_provider(provider_id) else []",
+            "mine = given",
+        ),
+        lambda platform, realms: _row_by_row(platform, *realms, RPC_NAMED["PostAttendance"], "provider"),
+    ),
+    "a command sent again is answered before its sender is looked at": (
+        Edit(
+            "enrolment/application/enrolments.py",
+            "if cohort is None or not scope.sees_person(wish.person_id):",
+            "done = asked.get(enrolment_stream(wish.cohort_id, wish.person_id), (0, None))[1]\n"
+            "        done = done is not None and done.status == 'withdrawn'\n"
+            "        if cohort is None or not (done or scope.sees_person(wish.person_id)):",
+        ),
+        lambda platform, realms: _row_by_row(platform, *realms, RPC_NAMED["WithdrawEnrolments"], "learner"),
+    ),
+    "the door asks for no role": (
+        Edit("servicekit/interceptor.py", "if not scope.roles:", "if False:"),
+        lambda platform, realms: _denied(platform, realms[0], RPC_NAMED["GetPerson"], "assessor"),
+    ),
+    "a token for another audience is taken": (
+        Edit("servicekit/auth.py", "audience=self._audience,", "audience=[self._audience, f'not-{self._audience}'],"),
+        lambda platform, realms: _unanswered(platform, realms[0], RPC_NAMED["GetCohort"]),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def leaking(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """Enrolment with all of these leaks: each is in the way of another call."""
+    bug = Bug("leaks", ("P18",), tuple(edit for edit, _ in LEAKS.values()))
+    with sick(platform, "enrolment", tmp_path_factory.mktemp("leaking"), bug) as running:
+        yield running
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_the_checker_turns_red_when(leaking: Platform, mine: Names, theirs: Names, missing: Names, leak: str) -> None:
+    _, found = LEAKS[leak]
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        found(leaking, (mine, theirs, missing))
