@@ -83,6 +83,10 @@ class Databases:
         """How many commands this actor ever had stored."""
         return len(self._appends(service, {"steps.actor": actor}))
 
+    def operations_of(self, service: str, actor: str) -> int:
+        """How many operations are recorded of this actor."""
+        return self._client[f"credence_{service}"]["operations"].count_documents({"actor": actor})
+
 
 def public(parts: Parts, document: dict[str, Any]) -> list[Public]:
     codecs = {decider.category: decider.codec for decider in parts.deciders}

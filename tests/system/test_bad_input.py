@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credence_cli.identity import Identity
+from tests.reliability.planted import Bug, Edit
 from tests.system.evidence import SERVICES, Databases
 from tests.system.malformed import garbage, places
 from tests.system.platform import REFUSED, Platform, Refused, outcomes_of, suffix, told
 from tests.system.realms import Names
 from tests.system.rpcs import BATCHES, RPCS, Rpc
+from tests.system.sick import sick
 from tests.system.test_authorisation import CASES, RESTRICTED, Ask
 
 pytestmark = pytest.mark.servers
@@ -38,20 +40,32 @@ BY_ROW = tuple(rpc for rpc in BATCHES if rpc.name != "LoadProgrammes")
 def _nothing_is_stored(platform: Platform) -> Iterator[None]:
     """Whatever these tests send, none of it may be found."""
     yield
+    assert left_by(platform, ACTOR, f"person-{NOTHING.person}", f"person-{NOTHING.mentor}") == {}
+
+
+@pytest.fixture
+def actor() -> str:
+    return ACTOR
+
+
+def left_by(platform: Platform, *actors: str) -> dict[str, int]:
+    """How many commands of theirs are stored, and how many operations recorded, by service; only where there are."""
     databases = Databases(platform.stack.addresses.mongo_uri)
     try:
-        actors = (ACTOR, f"person-{NOTHING.person}", f"person-{NOTHING.mentor}")
-        stored = {name: sum(databases.steps_of(name, actor) for actor in actors) for name in SERVICES}
-        assert stored == dict.fromkeys(SERVICES, 0)
+        found = {
+            name: sum(databases.steps_of(name, actor) + databases.operations_of(name, actor) for actor in actors)
+            for name in SERVICES
+        }
     finally:
         databases.close()
+    return {name: many for name, many in found.items() if many}
 
 
-def caller(rpc: Rpc) -> tuple[str, Identity]:
+def caller(rpc: Rpc, actor: str = ACTOR) -> tuple[str, Identity]:
     """A role that the RPC names, in the widest scope there is."""
     role = next((r for r in sorted(rpc.roles) if r not in RESTRICTED), sorted(rpc.roles)[0])
     mine = NOTHING.identity(role)
-    return role, Identity(mine.roles, ACTOR, mine.person, mine.providers, mine.bodies)
+    return role, Identity(mine.roles, actor, mine.person, mine.providers, mine.bodies)
 
 
 def well_formed(rpc: Rpc) -> Any:
@@ -65,9 +79,20 @@ def rows_of(rpc: Rpc, request: Any) -> Any:
     return getattr(request, rpc.batch_field)
 
 
+def never_right(rpc: Rpc, request: Any) -> None:
+    """Spoils what would otherwise be done if it happened to be right: "all of it", for an operator, takes no field."""
+    if rpc in BY_ROW:
+        for row in rows_of(rpc, request):
+            row.command_id = "not a command id"
+    elif "reason" in rpc.request.DESCRIPTOR.fields_by_name:
+        request.reason += "\x00"
+    elif rpc.name == "ExportPerson":
+        request.person_id += "-"
+
+
 @pytest.mark.parametrize("rpc", BY_ROW, ids=lambda rpc: rpc.name)
-def test_every_violated_field_of_every_row_is_named(platform: Platform, rpc: Rpc) -> None:
-    _, who = caller(rpc)
+def test_every_violated_field_of_every_row_is_named(platform: Platform, rpc: Rpc, actor: str) -> None:
+    _, who = caller(rpc, actor)
     template = well_formed(rpc)
     row = rows_of(rpc, template)[0]
     where = list(places(row))
@@ -113,16 +138,16 @@ def test_a_malformed_row_does_not_spoil_its_neighbours(platform: Platform, rpc: 
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.name)
-def test_whatever_the_wire_can_carry_is_the_callers_fault_and_never_a_defect(platform: Platform, rpc: Rpc) -> None:
-    _, who = caller(rpc)
+def test_whatever_the_wire_can_carry_is_the_callers_fault_and_never_a_defect(
+    platform: Platform, rpc: Rpc, actor: str
+) -> None:
+    _, who = caller(rpc, actor)
 
     @BOUNDED
     @given(fields=garbage(rpc.request.DESCRIPTOR))
     def sent(fields: dict[str, Any]) -> None:
         request: Any = rpc.request(**fields)
-        if rpc.batch_field and rpc.name != "LoadProgrammes":
-            for row in rows_of(rpc, request):
-                row.command_id = "not a command id"  # otherwise a row might happen to be right
+        never_right(rpc, request)
         try:
             platform.ask(request, who)
         except Refused as refused:
@@ -160,3 +185,65 @@ def test_a_message_over_the_limit_is_refused_before_it_is_read(platform: Platfor
     with pytest.raises(Refused) as refused:
         platform.ask(request, who)
     assert refused.value.status == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+# ---- the checkers are checked
+
+SICK = f"sick-{suffix()}"
+RPC_NAMED = {rpc.name: rpc for rpc in RPCS}
+BUG = Bug(
+    "crashes on bad input, and keeps something of it",
+    ("P20",),
+    (
+        Edit(
+            "enrolment/api/people.py",
+            'all(email.strip().rpartition("@"))',
+            'all([email.strip().split("@")[1], *email.strip().rpartition("@")])',
+        ),
+        Edit(
+            "enrolment/api/people.py",
+            'found.id("person_id", request.person_id)',
+            'found.id("person_id", request.person_id.encode("ascii").decode())',
+        ),
+        Edit(
+            "enrolment/api/people.py",
+            "wishes = [_naming(row) for row in rows(request.rows)]",
+            "wishes = [_naming(row) for row in rows(request.rows)]\n"
+            f'        kept = [RegisterWish("", "{SICK}", "", "")]\n'
+            "        await register_people(self._kernel, current_scope(), kept)",
+        ),
+        Edit(
+            "servicekit/operations/views.py",
+            "        _check(request)\n",
+            '        await self._record("rebuild", "", request.reason)\n        _check(request)\n',
+        ),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def clumsy(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with sick(platform, "enrolment", tmp_path_factory.mktemp("clumsy"), BUG) as running:
+        yield running
+
+
+def test_the_checker_turns_red_on_a_field_of_a_row_that_makes_the_service_crash(clumsy: Platform) -> None:
+    with pytest.raises(Refused, match="INTERNAL"):
+        test_every_violated_field_of_every_row_is_named(clumsy, RPC_NAMED["RegisterPeople"], SICK)
+
+
+def test_the_checker_turns_red_on_a_field_of_a_query_that_makes_the_service_crash(clumsy: Platform) -> None:
+    with pytest.raises(AssertionError, match="INTERNAL"):
+        test_whatever_the_wire_can_carry_is_the_callers_fault_and_never_a_defect(clumsy, RPC_NAMED["GetPerson"], SICK)
+
+
+def test_the_checker_turns_red_on_a_row_that_is_refused_and_stored(clumsy: Platform) -> None:
+    actor = f"{SICK}-row"
+    test_every_violated_field_of_every_row_is_named(clumsy, RPC_NAMED["NamePeople"], actor)
+    assert left_by(clumsy, actor) == {"enrolment": 1}
+
+
+def test_the_checker_turns_red_on_an_operators_call_that_is_refused_and_recorded(clumsy: Platform) -> None:
+    actor = f"{SICK}-call"
+    test_whatever_the_wire_can_carry_is_the_callers_fault_and_never_a_defect(clumsy, RPC_NAMED["RebuildViews"], actor)
+    assert left_by(clumsy, actor)["enrolment"] >= 1
