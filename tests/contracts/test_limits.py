@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,31 @@ from servicekit import limits as services
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("libs/*/src", "services/*/src", "cli/src")
 SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))
+TESTS = sorted(path for folder in ("tests", "*/tests", "*/*/tests") for path in ROOT.glob(f"{folder}/**/test_*.py"))
+# Whoever is told no, or that there is more, has met a limit.
+MET = re.compile(
+    r"naming|named|refused|declined|not read|token for the next|`[a-z]+(-[a-z]+)+`"
+    r"|INVALID_ARGUMENT|UNAUTHENTICATED|RESOURCE_EXHAUSTED|FAILED_PRECONDITION|DEADLINE_EXCEEDED|UNAVAILABLE"
+)
+# Those of them that no test names: where they are met at another size, or why they cannot be.
+ELSEWHERE = {
+    "CALLS_MAX": "a setting: test_load.py takes one more than a smaller one",
+    "WAITING_CALLS_SHARE": "of the calls: test_arrivals.py fills a smaller room",
+    "CALLS_REFUSED_AT_ONCE": "gRPC's own door: test_hostile.py opens more streams than all of them",
+    "PENDING_CALLS_MAX": "gRPC's own door, before any code of ours",
+    "STRANGERS_SECONDS_MAX": "a time: test_hostile.py sends a request that never ends",
+    "SECRET_FILE_BYTES_MAX": "no user's: whoever sets the service up",
+    "BACKUP_FAULTS_MAX": "no refusal of its own: the first fault refuses already",
+    "EVENT_BYTES_MAX": "test_execute.py sets a smaller one",
+    "COMMAND_BYTES_MAX": "test_execute.py sets a smaller one, at it and beyond",
+    "PRODUCE_REQUEST_BYTES_MAX": "cannot be met: EVENT_BYTES_MAX is half of it",
+    "HELD_STREAMS_MAX": "no user's: test_held.py sets a smaller one",
+    "TOKEN_CHARS_MAX": "cannot be met alone: what unpacks within TOKEN_BYTES_MAX is shorter",
+    "MONGO_QUEUE_SECONDS_MAX": "a time: test_told.py takes the database away",
+    "MONGO_ANSWER_SECONDS_MAX": "a time: test_told.py silences the database",
+    "RACE_ATTEMPTS_MAX": "no request reaches it: two processes would have to lose ten races in a row",
+    "DATA_SET_DAYS_MAX": "no user's: of a published data set",
+}
 
 
 def strays(source: str) -> Iterator[str]:
@@ -28,6 +54,18 @@ def strays(source: str) -> Iterator[str]:
                 words = target.id.strip("_").split("_")
                 if ("MAX" in words or "LIMIT" in words) and not {"SECONDS", "DATE", "UINT32", "UINT64"} & set(words):
                     yield target.id
+
+
+def named_by(source: str) -> Iterator[str]:
+    """The limits that a test takes from their module, or sets to something smaller."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if module.split(".")[-1] == "limits":
+                yield from (each.name for each in names)
+            case ast.Attribute(value=ast.Name(id="limits"), attr=name):
+                yield name
+            case ast.Call(func=ast.Attribute(attr="setattr"), args=[*_, ast.Constant(value=str(path)), _]):
+                yield path.split(".")[-1]
 
 
 def test_the_page_is_what_the_modules_say() -> None:
@@ -48,6 +86,23 @@ def test_a_limit_stands_in_a_module_of_limits_and_nowhere_else(path: Path) -> No
 
 def test_the_command_and_the_services_mean_the_same() -> None:
     assert (command.ROWS_MAX, command.MESSAGE_BYTES_MAX) == (services.ROWS_MAX, services.MESSAGE_BYTES_MAX)
+
+
+def test_every_limit_that_users_meet_is_named_by_a_test_or_says_why_not() -> None:
+    tested = {name for path in TESTS for name in named_by(path.read_text(encoding="utf-8"))}
+    met = {limit.name for _, module in MODULES for limit in limits_of(module) if MET.search(limit.beyond)}
+    assert met - tested == ELSEWHERE.keys()
+
+
+def test_a_limit_that_only_a_comment_names_is_not_tested() -> None:
+    source = """
+from servicekit import limits
+from catalogue.limits import ID_MAX_LENGTH
+assert limits.ROWS_MAX  # not PAGE_SIZE_MAX
+monkeypatch.setattr("enrolment.api.attendance.ANSWER_BYTES_MAX", 20)
+monkeypatch.setattr(spreadsheet, "SHEET_LINES_MAX", 5)
+"""
+    assert set(named_by(source)) == {"ID_MAX_LENGTH", "ROWS_MAX", "ANSWER_BYTES_MAX", "SHEET_LINES_MAX"}
 
 
 def test_a_stray_limit_is_found() -> None:

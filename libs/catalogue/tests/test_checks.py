@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalogue import Programme, cross_faults, faults
+from catalogue.limits import RULE_DEPTH_MAX, RULE_NODES_MAX
 
 PASSED = {"check": "assessment-passed", "component": "exam"}
 CREDIT = {"credits": 20, "scheme": "CATS", "level": 7, "ects": 10, "transferable": True}
@@ -65,15 +66,20 @@ def test_a_qualification_is_completed_only_by_all_its_credits() -> None:
 
 def test_a_rule_as_deep_as_a_well_is_refused() -> None:
     rule: dict[str, Any] = PASSED
-    for _ in range(9):
+    for _ in range(RULE_DEPTH_MAX - 1):
         rule = {"check": "all-of", "of": [rule]}
     assert codes(programme(award("a", rule=rule))) == []
     assert codes(programme(award("a", rule={"check": "all-of", "of": [rule]}))) == ["rule-too-large"]
 
 
 def test_a_rule_as_broad_as_a_register_is_refused() -> None:
-    group = {"check": "all-of", "of": [PASSED] * 50}
-    assert codes(programme(award("a", rule={"check": "all-of", "of": [group] * 4}))) == ["rule-too-large"]
+    def rule(nodes: int) -> dict[str, Any]:
+        """The root and four groups, the last of which has the rest."""
+        sizes = [50, 50, 50, nodes - 5 - 150]
+        return {"check": "all-of", "of": [{"check": "all-of", "of": [PASSED] * size} for size in sizes]}
+
+    assert codes(programme(award("a", rule=rule(RULE_NODES_MAX)))) == []
+    assert codes(programme(award("a", rule=rule(RULE_NODES_MAX + 1)))) == ["rule-too-large"]
 
 
 def test_completion_may_rest_on_nothing_at_all() -> None:

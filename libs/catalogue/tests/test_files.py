@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalogue.files import FileFault, check, check_contents
+from catalogue.limits import FILE_BYTES_MAX, YAML_DEPTH_MAX
 from catalogue.model import AssessmentPassed, Attended, children
 
 CATALOGUE = Path(__file__).resolve().parents[3] / "catalogue"
@@ -259,7 +260,21 @@ def test_what_is_not_there_is_a_fault_and_not_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_huge_file_is_refused_unread() -> None:
-    assert [fault.code for fault in check_contents({"a.yaml": b"#" * (2 << 20)}).faults] == ["file-too-large"]
+    def codes(size: int) -> list[str]:
+        return [fault.code for fault in check_contents({"a.yaml": b"#" * size}).faults]
+
+    assert codes(FILE_BYTES_MAX + 1) == ["file-too-large"]
+    assert "file-too-large" not in codes(FILE_BYTES_MAX)
+
+
+def test_a_file_is_nested_as_deep_as_the_limit_and_no_deeper() -> None:
+    def codes(depth: int) -> list[str]:
+        return [
+            fault.code for fault in check_contents({"a.yaml": b"a: " + b"[" * (depth - 1) + b"]" * (depth - 1)}).faults
+        ]
+
+    assert codes(YAML_DEPTH_MAX + 1) == ["too-deep"]
+    assert "too-deep" not in codes(YAML_DEPTH_MAX)
 
 
 @pytest.mark.parametrize("bracket", [b"[", b"{a: ", b"- "])

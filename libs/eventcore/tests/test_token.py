@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore import token
+from eventcore.limits import TOKEN_BYTES_MAX, TOKEN_STREAMS_MAX
 from eventcore.memory import MemoryTargets, MemoryViews
 from eventcore.store import Finding, Write
 
@@ -89,6 +90,28 @@ def test_a_text_that_is_no_token_is_refused_and_crashes_nothing(text: str) -> No
 def test_a_well_packed_lie_is_refused(text: bytes) -> None:
     with pytest.raises(token.BadToken):
         TOKENS.decode(packed(text))
+
+
+def naming(streams: int) -> bytes:
+    return b"{" + b",".join(b'"jar-%d":1' % n for n in range(streams)) + b"}"
+
+
+def of_size(size: int) -> bytes:
+    return b'{"' + b"j" * (size - 6) + b'":1}'
+
+
+@pytest.mark.parametrize(
+    ("at", "beyond"),
+    [
+        (naming(TOKEN_STREAMS_MAX), naming(TOKEN_STREAMS_MAX + 1)),
+        (of_size(TOKEN_BYTES_MAX), of_size(TOKEN_BYTES_MAX + 1)),
+    ],
+    ids=["streams", "bytes"],
+)
+def test_a_token_at_the_limit_is_read_and_one_beyond_it_is_refused(at: bytes, beyond: bytes) -> None:
+    assert TOKENS.decode(packed(at))
+    with pytest.raises(token.BadToken):
+        TOKENS.decode(packed(beyond))
 
 
 async def test_a_view_meets_a_token_when_it_has_folded_every_version() -> None:

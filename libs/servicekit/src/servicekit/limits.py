@@ -152,4 +152,5 @@ BACKUP_FAULTS_MAX: Final = 20
 """Faults of a backup's log that are named. Beyond: they are left out; it is refused for the first already."""
 
 VIEWS_NAMED_MAX: Final = 100
-"""Views that one rebuild or drop names. Beyond: the request is refused."""
+"""Views that one rebuild or drop names, or epochs that it accepts. Beyond: `INVALID_ARGUMENT` naming `views` or
+`accept_epochs`: name the rest in another, or none for all that want it."""

@@ -90,6 +90,16 @@ async def test_a_cohort_is_listed_in_pages_without_gap_or_twin(scene: Scene) -> 
     assert len(held) == 6
 
 
+async def test_a_page_of_assessments_has_no_more_learners_than_its_limit(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accreditation.api.assessments.LEARNERS_PER_PAGE_MAX", 2)
+    for size in (0, 3):
+        asked = assessments_pb2.ListAssessmentsRequest(cohort_id="autumn", page_size=size)
+        listed = await pages(scene, AssessmentApi(scene.kernel).ListAssessments, asked, "learners")
+        assert [len(page) for page in listed] == [2, 1]
+
+
 async def test_awards_are_listed_by_state(scene: Scene) -> None:
     request = awards_pb2.ListAwardsRequest(cohort_id="autumn", state=standings_pb2.AWARD_STATE_PROVISIONAL)
     answer = await ask(scene, AwardApi(scene.kernel).ListAwards, request)

@@ -24,6 +24,7 @@ from accreditation.domain.assessment import (
     WorkAssessed,
     WorkSubmitted,
 )
+from accreditation.domain.limits import STEPS_MAX
 from accreditation.domain.looked_up import Circumstances
 from eventcore.decider import Refusal
 from eventcore.testing import NOON, given
@@ -268,3 +269,9 @@ def test_what_is_stored_replays_to_the_state_that_decided_it(commands: list[Asse
             events.append(event)
             state = ASSESSMENT.evolve(state, event, len(events))
     given(ASSESSMENT, *events).then_state(state)
+
+
+def test_an_enrolment_takes_as_many_steps_as_its_limit() -> None:
+    before = [REGISTERED] * (STEPS_MAX - 1)
+    given(ASSESSMENT, *before).when(submit()).then(SUBMITTED)
+    given(ASSESSMENT, *before, REGISTERED).when(submit()).then_refused("too-many-steps")

@@ -350,3 +350,18 @@ async def test_an_answer_too_large_to_send_is_refused_with_what_to_ask_instead(
     for query in (template, register, outstanding):
         with pytest.raises(FailedPrecondition):
             await query(desk)
+
+
+async def test_an_answer_has_as_many_rows_as_the_limit_and_one_of_more_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.course("p1", "p2")
+    await desk.post(mark("p1"), mark("p2"))
+    await desk.settle()
+    whole = {query: len(await query(desk)) for query in (template, register)}
+    for query, most in whole.items():
+        monkeypatch.setattr("enrolment.views.registers.ANSWER_ROWS_MAX", most)
+        assert len(await query(desk)) == most
+        monkeypatch.setattr("enrolment.views.registers.ANSWER_ROWS_MAX", most - 1)
+        with pytest.raises(FailedPrecondition, match=f"the answer has {most} rows"):
+            await query(desk)

@@ -48,6 +48,8 @@ async def test_programmes_come_in_pages_of_so_many_and_of_so_many_bytes(
     await desk.settle()
     assert [len(page) for page in await pages(desk, size=2)] == [2, 2, 1]
     assert [len(page) for page in await pages(desk, "course", size=5)] == [5, 0]
+    monkeypatch.setattr("enrolment.api.catalogue.PROGRAMMES_PER_PAGE_MAX", 3)
+    assert [len(page) for page in await pages(desk, size=5)] == [3, 2]
     size = programme_to_proto(COURSE).ByteSize()
     monkeypatch.setattr("enrolment.api.catalogue.PROGRAMMES_PAGE_BYTES_MAX", 2 * size)
     assert [len(page) for page in await pages(desk)] == [2, 2, 1]

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
+from catalogue.limits import ID_MAX_LENGTH
 from credence.common.v1 import outcome_pb2
-from credence.enrolment.v1 import cohorts_pb2, enrolments_pb2, people_pb2
+from credence.enrolment.v1 import attendance_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from enrolment.domain import limits
 
-from .desk import COURSE, STARTS_ON, Desk
+from .desk import COURSE, STARTS_ON, Desk, mark
 
 Answer = Awaitable[outcome_pb2.BatchResponse]
 Send = Callable[[Desk, int], Answer]
 
 
 def person(desk: Desk, **said: Any) -> Answer:
-    rows = [people_pb2.RegisterPerson(person_id="p1", **said)]
+    rows = [people_pb2.RegisterPerson(**({"person_id": "p1"} | said))]
     return desk.call(desk.people.RegisterPeople, people_pb2.RegisterPeopleRequest(rows=rows), "importer")
 
 
@@ -37,7 +38,17 @@ def enrolled(desk: Desk, *references: tuple[str, str]) -> Answer:
     return desk.enrol(enrolments_pb2.RequestEnrolment(cohort_id="c1", person_id="p1", references=wanted))
 
 
+async def marked(desk: Desk, attributes: int) -> outcome_pb2.BatchResponse:
+    on = STARTS_ON.isoformat()
+    record = attendance_pb2.UnscheduledUnit(unit_kind="half-day", record_id="r1", on=on)
+    record.attributes.update({f"a{n}": "x" for n in range(attributes)})
+    answer = await desk.post(mark("p1", None, unscheduled=record))
+    return outcome_pb2.BatchResponse(outcomes=[each.outcome for each in answer.answers])
+
+
+# A field, its limit, and a row that says so much.
 TABLE: tuple[tuple[str, int, Send], ...] = (
+    ("person_id", ID_MAX_LENGTH, lambda desk, n: person(desk, person_id="x" * n)),
     ("name", limits.NAME_CHARS_MAX, lambda desk, n: person(desk, name="x" * n)),
     ("email", limits.EMAIL_CHARS_MAX, lambda desk, n: person(desk, email="x" * (n - 12) + "@example.org")),
     ("sessions", limits.SESSIONS_MAX, lambda desk, n: opened(desk, sessions=[session(i) for i in range(n)])),
@@ -51,7 +62,14 @@ TABLE: tuple[tuple[str, int, Send], ...] = (
         lambda desk, n: enrolled(desk, *((f"provider-{i}", "x") for i in range(n))),
     ),
     ("references[0].reference", limits.REFERENCE_CHARS_MAX, lambda desk, n: enrolled(desk, ("provider-a", "x" * n))),
+    ("programme_version", limits.VERSION_MAX, lambda desk, n: opened(desk, programme_version=n)),
+    ("unscheduled.attributes", limits.ATTRIBUTES_MAX, marked),
 )
+# What is read at its limit, and then refused for what it says: its code, and the field that it names.
+NOT_OF_THE_COURSE = {
+    "programme_version": ("programme-unknown", ["programme_version"]),
+    "unscheduled.attributes": ("invalid-argument", ["unscheduled.unit_kind"]),
+}
 
 
 @pytest.mark.parametrize(("field", "most", "send"), TABLE, ids=[field for field, *_ in TABLE])
@@ -69,4 +87,5 @@ async def test_a_row_at_the_limit_is_taken_and_one_beyond_it_is_refused_by_name(
     assert [violation.field for violation in refused.violations] == [field]
     assert stored == {name: len(slots) for name, slots in desk.world["enrolment"].appends.streams.items()}
     [taken] = (await send(desk, most)).outcomes
-    assert taken.code == "", taken
+    named = [violation.field for violation in taken.violations]
+    assert (taken.code, named) == NOT_OF_THE_COURSE.get(field, ("", [])), taken

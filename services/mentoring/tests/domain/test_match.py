@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from eventcore.decider import Refusal
 from eventcore.testing import given
+from mentoring.domain.limits import MEETINGS_MAX
 from mentoring.domain.match import (
     MATCH,
     ChooseMentor,
@@ -154,3 +155,11 @@ def test_whatever_is_tried_there_is_one_mentor_from_the_shortlist_and_held_means
     held = [e.meeting_id for e in events if isinstance(e, MeetingHeld)]
     assert len(held) == len(set(held))
     assert set(held) == {name for name, m in state.meetings.items() if m.confirmed_by == {"mentee", "mentor"}}
+
+
+def test_a_match_takes_as_many_meetings_as_its_limit() -> None:
+    on = date(2024, 11, 1)
+    before = [MeetingConfirmed(meeting_id=f"m{n}", on=on, side="mentor") for n in range(MEETINGS_MAX - 1)]
+    last = MeetingConfirmed(meeting_id="last", on=on, side="mentor")
+    given(MATCH, OFFERED, CHOSEN, *before).when(met("mentor", on, "last")).then(last)
+    given(MATCH, OFFERED, CHOSEN, *before, last).when(met("mentor", on, "more")).then_refused("too-many-meetings")

@@ -10,7 +10,7 @@ from typing import Final
 
 STEPS_MAX: Final = 2_000
 """Steps of one enrolment's assessments, kept in one document: far above any real learner, far below 16 MB. Beyond: the
-row is refused."""
+row is refused (`too-many-steps`)."""
 
 MARK_MAX: Final = Decimal(100)
 """A mark. Beyond: the row is refused naming `mark`."""
