@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from accreditation.application.confirmation import CONFIRMATION
 from accreditation.main import PARTS as ACCREDITATION
 from catalogue.files import check
 from catalogue.proto import programme_to_proto
@@ -20,8 +24,11 @@ from enrolment.api.cohorts import CohortApi
 from enrolment.api.enrolments import EnrolmentApi
 from enrolment.api.people import PeopleApi
 from enrolment.main import PARTS as ENROLMENT
+from eventcore import fold
+from eventcore.evaluate import Evaluator
+from servicekit import kernel
 from servicekit.telemetry import span_from, start_tracing
-from servicekit.testing import World
+from servicekit.testing import Log, World
 
 CATALOGUE = Path(__file__).parents[2] / "catalogue"
 PROGRAMME = "r14-commissioners-course"
@@ -36,7 +43,13 @@ def spans() -> InMemorySpanExporter:
 
 
 async def _placed(world: World) -> None:
-    """One learner on a course whose sessions were all held."""
+    """One learner on a course whose sessions were all held; all of it in traces of its own, as calls are."""
+    with span_from(None, "set up"):
+        await _set_up(world)
+    await world.settle()
+
+
+async def _set_up(world: World) -> None:
     kernel = world.kernel("enrolment")
     importer: dict[str, Any] = {"roles": {"importer"}}
     programmes = [programme_to_proto(p) for p in check([CATALOGUE]).programmes.values() if p.id == PROGRAMME]
@@ -55,7 +68,6 @@ async def _placed(world: World) -> None:
     await world.call(
         EnrolmentApi(kernel).RequestEnrolments, enrolments_pb2.RequestEnrolmentsRequest(rows=[wish]), **importer
     )
-    await world.settle()
 
 
 async def _mark(world: World, session: str) -> str:
@@ -91,8 +103,7 @@ async def test_an_award_continues_the_trace_of_the_mark_that_earned_it(spans: In
     assert set(_steps(world, "accreditation", "credit-p1")) == {third}
     published = {r.headers["traceparent"].split("-")[1] for r in world.log.records if r.key == "credit-p1"}
     assert published == {third}
-    names = {span.name for span in spans.get_finished_spans() if f"{span.context.trace_id:032x}" == third}
-    assert names >= {"post a mark", "publish", "fold", "evaluate standing", "evaluate confirmation"}
+    assert breaks(spans.get_finished_spans(), third) == []
 
 
 async def test_another_trace_is_not_drawn_in(spans: InMemorySpanExporter) -> None:
@@ -101,3 +112,81 @@ async def test_another_trace_is_not_drawn_in(spans: InMemorySpanExporter) -> Non
     first = await _mark(world, "s1")
     names = {span.name for span in spans.get_finished_spans() if f"{span.context.trace_id:032x}" == first}
     assert "evaluate confirmation" not in names
+
+
+# By span: what it hangs on, one of these. What an evaluation orders is published and folded under it.
+EDGES = {
+    "publish": {"post a mark", "evaluate standing", "evaluate confirmation"},
+    "fold": {"post a mark", "evaluate standing", "evaluate confirmation"},
+    "evaluate standing": {"post a mark"},
+    "evaluate confirmation": {"post a mark", "evaluate standing"},
+}
+
+
+def breaks(spans: Sequence[ReadableSpan], trace: str) -> list[str]:
+    """Where the flow is not connected, span by span."""
+    own = {s.context.span_id: s for s in spans if f"{s.context.trace_id:032x}" == trace}
+    by_name = {name: [s for s in own.values() if s.name == name] for name in EDGES}
+    found = [f"{name}: not there" for name, there in by_name.items() if not there]
+    for name, there in by_name.items():
+        for span in there:
+            parent = own.get(span.parent.span_id) if span.parent else None
+            if parent is None or parent.name not in EDGES[name]:
+                found.append(f"{name}: hangs on {parent.name if parent else 'nothing of its trace'}")
+    return found
+
+
+# ---- the checker is checked
+
+
+def _no_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record on the topic carries no trace."""
+    send = Log.send
+
+    async def sent(self: Log, records: Sequence[Any]) -> list[bool]:
+        bare = [replace(r, headers={n: v for n, v in r.headers.items() if n != "traceparent"}) for r in records]
+        return await send(self, bare)
+
+    monkeypatch.setattr(Log, "send", sent)
+
+
+def _forgetful_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document does not keep the trace of what was folded into it."""
+    advance = fold._advance
+    monkeypatch.setattr(fold, "_advance", lambda *given: replace(advance(*given), trace=""))
+
+
+def _bare_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation's commands begin a trace of their own."""
+
+    async def causes(self: Evaluator, targets: Any, facts: Any) -> dict[str, str]:
+        return dict.fromkeys(targets, "")
+
+    monkeypatch.setattr(Evaluator, "_causes", causes)
+
+
+def _last_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation goes on with the trace of the last of its facts: the programme's, on a first look."""
+    load = CONFIRMATION.facts
+
+    async def reversed_facts(reader: Any, targets: Any) -> Any:
+        return {target: dict(reversed(facts.items())) for target, facts in (await load(reader, targets)).items()}
+
+    evaluations = [replace(e, facts=reversed_facts) for e in ACCREDITATION.evaluations]
+    monkeypatch.setattr(f"{__name__}.ACCREDITATION", replace(ACCREDITATION, evaluations=evaluations))
+
+
+def _bare_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call's commands are stored without its trace."""
+    monkeypatch.setattr(kernel, "traceparent", lambda: "")
+
+
+@pytest.mark.parametrize("bug", [_no_header, _forgetful_fold, _bare_orders, _last_fact, _bare_commands])
+async def test_the_checker_turns_red_when(
+    bug: Callable[[pytest.MonkeyPatch], None], spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bug(monkeypatch)
+    world = World(ENROLMENT, ACCREDITATION, now=NOW)
+    await _placed(world)
+    trace = [await _mark(world, session) for session in ("s1", "s2", "s3")][-1]
+    assert breaks(spans.get_finished_spans(), trace)

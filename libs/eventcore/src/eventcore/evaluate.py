@@ -98,7 +98,8 @@ class Evaluation:
     """One kind of target.
 
     `dependants[view name](reader, documents by stream)` names the targets that rest on these documents, looked up
-    from documents, never from a stored basis. `facts(reader, targets)` reads what each target rests on.
+    from documents, never from a stored basis. `facts(reader, targets)` reads what each target rests on, its own first:
+    of several that moved, the first is taken for the cause, and its trace goes on.
     `evaluate(target, facts, now)` is pure. `rests_on(target)` names the streams that follow from the target's id
     alone: a token that names one of them is waited for.
     """
@@ -322,7 +323,8 @@ class Evaluator:
         return [status for request in requests for status in await self._execute(decider, [request], failed)]
 
     async def _causes(self, targets: Collection[str], facts: Mapping[str, Facts]) -> dict[str, str]:
-        """For each target the trace to go on with: that of a fact which moved since the target's last result."""
+        """For each target the trace to go on with: that of the first fact which moved since the target's last result.
+        On a first look all have, and the last may be a programme that was loaded a year ago."""
         if not targets:
             return {}
         known = await self._targets.read(self._evaluation.name, sorted(targets))
@@ -330,7 +332,7 @@ class Evaluator:
         for target in targets:
             basis = known[target].basis if target in known else {}
             moved = [f.trace for s, f in facts[target].items() if f.trace and f.version > basis.get(s, 0)]
-            with self._span(f"evaluate {self._evaluation.name}", moved[-1]) if moved else nullcontext("") as trace:
+            with self._span(f"evaluate {self._evaluation.name}", moved[0]) if moved else nullcontext("") as trace:
                 traces[target] = trace
         return traces
 
