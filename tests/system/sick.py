@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from credence_cli.embedded.ports import free_port
-from credence_cli.embedded.service import ServiceProcess, service_spec
+from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_spec
 from tests.reliability.planted import Bug, overlay
 from tests.system.platform import Platform, open_channel
 
 
-@contextmanager
-def sick(platform: Platform, service: str, folder: Path, *bugs: Bug) -> Iterator[Platform]:
-    """The platform as a client sees it who is connected to that process. It delivers and folds as the healthy one does:
-    plant only what is between a call and what it stores or answers."""
+def spec_beside(platform: Platform, service: str) -> ServiceSpec:
+    """How to run one more process of a service, on ports of its own."""
     reached = platform.stack.addresses
-    spec = service_spec(
+    return service_spec(
         service,
         mongo_uri=reached.mongo_uri,
         kafka_bootstrap=reached.kafka_bootstrap,
@@ -27,6 +25,13 @@ def sick(platform: Platform, service: str, folder: Path, *bugs: Bug) -> Iterator
         http_port=free_port(),
         secrets=platform.stack.secrets,
     )
+
+
+@contextmanager
+def sick(platform: Platform, service: str, folder: Path, *bugs: Bug) -> Iterator[Platform]:
+    """The platform as a client sees it who is connected to that process. It delivers and folds as the healthy one does:
+    plant only what is between a call and what it stores or answers."""
+    spec = spec_beside(platform, service)
     spec = replace(spec, env={**spec.env, "PYTHONPATH": str(overlay(folder / "overlay", *bugs))})
     process = ServiceProcess(spec, folder / service, owned=True)
     process.launch()
