@@ -23,7 +23,7 @@ from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.home import topics_file
 from credence_cli.embedded.kafka import EmbeddedKafka
 from credence_cli.embedded.mongo import EmbeddedMongo
-from credence_cli.embedded.ports import free_port
+from credence_cli.embedded.ports import LOOPBACK, free_port
 from credence_cli.embedded.service import ServiceSpec, service_spec
 from credence_cli.identity import Identity, mint
 from tests.system.platform import ADMISSIONS, answer, open_channel, settled, suffix
@@ -170,23 +170,49 @@ def alone(
         )
         env = {**spec.env, "CREDENCE_MONGO_DATABASE": f"credence_lone_{suffix()}"}
         spec = replace(spec, env=env, command=tuple(command(spec.command)))
-        log = folder / "log"
-        process = start(spec, log)
-        try:
-            lone = Lone(spec, secrets.folder, kafka, mongo, process, log)
-            try:
-                settled("the service is whole", lambda: lone.state() == "ok", seconds=READY_SECONDS)
-            except AssertionError as error:
-                error.add_note(f"{lone.get('/ready')}\n{log.read_text()[-2000:]}")
-                raise
+        with _running(spec, secrets.folder, kafka, mongo, folder / "log") as lone:
             yield lone
-        finally:
-            process.kill()
-            process.wait()
     finally:
         kafka.kill()
         if mongo:
             mongo.kill()
+
+
+@contextmanager
+def beside(
+    lone: Lone, folder: Path, command: Callable[[Sequence[str]], Sequence[str]], *, database: str = ""
+) -> Iterator[Lone]:
+    """Another process of it, on the same servers, and data unless it gets another database; `command` changes how it is
+    run."""
+    ports = (free_port(), free_port())
+    places = {"CREDENCE_GRPC_PORT": str(ports[0]), "CREDENCE_HTTP_PORT": str(ports[1])}
+    spec = replace(
+        lone.spec,
+        env={**lone.spec.env, **places, "CREDENCE_MONGO_DATABASE": database or lone.database},
+        command=tuple(command(lone.spec.command)),
+        ready_url=f"http://{LOOPBACK}:{ports[1]}/ready",
+        ports=ports,
+    )
+    with _running(spec, lone.secrets, lone.kafka, lone.mongo, folder / "log") as second:
+        yield second
+
+
+@contextmanager
+def _running(
+    spec: ServiceSpec, secrets: Path, kafka: EmbeddedKafka, mongo: EmbeddedMongo | None, log: Path
+) -> Iterator[Lone]:
+    process = start(spec, log)
+    try:
+        lone = Lone(spec, secrets, kafka, mongo, process, log)
+        try:
+            settled("the service is whole", lambda: lone.state() == "ok", seconds=READY_SECONDS)
+        except AssertionError as error:
+            error.add_note(f"{lone.get('/ready')}\n{log.read_text()[-2000:]}")
+            raise
+        yield lone
+    finally:
+        process.kill()
+        process.wait()
 
 
 def seconds_until(what: str, met: Callable[[], bool], *, within: float) -> float:

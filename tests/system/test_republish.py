@@ -20,7 +20,7 @@ from credence_cli import topics
 from credence_cli.embedded.home import topics_file
 from mentoring.main import PARTS
 from tests.system.evidence import Public, on_topic, public
-from tests.system.lone import TOPIC, Lone, alone
+from tests.system.lone import TOPIC, Lone, alone, beside
 from tests.system.platform import OPERATOR, all_stored, settled, suffix
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -179,11 +179,11 @@ sys.exit(main())
 """
 
 
-def test_the_checker_turns_red_on_a_publisher_that_sends_only_what_is_marked(tmp_path: Path) -> None:
+def test_the_checker_turns_red_on_a_publisher_that_sends_only_what_is_marked(lone: Lone, tmp_path: Path) -> None:
     def planted(_: Sequence[str]) -> Sequence[str]:
         return (sys.executable, "-P", "-c", PLANTED)
 
-    with alone(tmp_path, command=planted) as sick:
+    with beside(lone, tmp_path, planted, database=f"credence_sick_{suffix()}") as sick:
         mentors_with_profiles(sick, 2)
         lose_topic(sick)
         settled("the missing topic is told", lambda: sick.check("kafka") == "degraded")

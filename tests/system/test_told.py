@@ -26,7 +26,7 @@ from credence.operations.v1 import status_pb2
 from credence_cli.embedded.kafka import EmbeddedKafka
 from credence_cli.embedded.mongo import EmbeddedMongo
 from tests.system.evidence import on_topic
-from tests.system.lone import TOPIC, Lone, alone, seconds_until
+from tests.system.lone import TOPIC, Lone, alone, beside, seconds_until
 from tests.system.platform import OPERATOR, all_stored, refusal_of, settled, suffix
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -218,10 +218,10 @@ BUGS = {
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_the_checker_turns_red_on(bug: str, tmp_path: Path) -> None:
+def test_the_checker_turns_red_on(lone: Lone, bug: str, tmp_path: Path) -> None:
     def planted(_: Sequence[str]) -> Sequence[str]:
         return (sys.executable, "-P", "-c", PLANTED.format(bug=BUGS[bug]))
 
-    with alone(tmp_path, command=planted) as sick, sick.silent(sick.kafka):
+    with beside(lone, tmp_path, planted) as sick, sick.silent(sick.kafka):
         with pytest.raises(AssertionError, match="kafka is told as degraded"):
             told_away(sick, "kafka", "degraded")

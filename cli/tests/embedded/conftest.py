@@ -1,17 +1,8 @@
-"""Real servers for the tests of the embedded servers themselves."""
+"""What the tests of the embedded servers share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from credence_cli.embedded.fixture import Servers, start_servers
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with start_servers(tmp_path_factory.mktemp("servers")) as running:
-        yield running
 
 
 @pytest.fixture

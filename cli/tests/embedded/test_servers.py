@@ -15,7 +15,7 @@ from pymongo import MongoClient
 
 from credence_cli import topics
 from credence_cli.embedded.errors import EmbeddedError
-from credence_cli.embedded.fixture import Servers
+from credence_cli.embedded.fixture import Servers, start_servers
 from credence_cli.embedded.identity import Identity
 from credence_cli.embedded.java import find_java, java_major
 from credence_cli.embedded.kafka import EmbeddedKafka
@@ -25,6 +25,12 @@ from credence_cli.embedded.ports import accepts, free_port, is_free
 pytestmark = pytest.mark.servers
 
 TOPICS = "version: 1\ndefaults: {partitions: 1, replication_factor: 1}\ntopics: {kept.v1: {}}\n"
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with start_servers(tmp_path_factory.mktemp("servers")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -92,8 +98,8 @@ def test_both_start_and_end_in_order_and_starting_twice_is_harmless(kafka: Embed
         assert is_free(server.port)
 
 
-def test_both_listen_on_loopback_only(servers: Servers) -> None:
-    for server in (servers.kafka, servers.mongo):
+def test_both_listen_on_loopback_only(both: Servers) -> None:
+    for server in (both.kafka, both.mongo):
         listening = {line.split()[1] for line in _listeners(server.process.pid)}
         assert listening
         assert all(address.startswith("0100007F:") for address in listening)
@@ -199,5 +205,5 @@ def test_a_disk_without_room_is_told_before_anything_starts(folder: Path, monkey
     assert not folder.exists()
 
 
-def test_the_software_is_named_for_every_figure(servers: Servers) -> None:
-    assert servers.software == "Apache Kafka 4.3.1, SecantusDB 0.7.0b3 (stand-in for MongoDB)"
+def test_the_software_is_named_for_every_figure(both: Servers) -> None:
+    assert both.software == "Apache Kafka 4.3.1, SecantusDB 0.7.0b3 (stand-in for MongoDB)"

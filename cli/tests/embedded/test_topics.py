@@ -6,10 +6,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from credence_cli import topics
-from credence_cli.embedded.fixture import Servers
 from credence_cli.embedded.home import project_root
 from credence_cli.embedded.ports import free_port
 from credence_cli.topics import TopicsError
+from tests.servers import Servers
 
 DECLARED = """\
 version: 1
