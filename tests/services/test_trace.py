@@ -170,7 +170,7 @@ def _last_fact(monkeypatch: pytest.MonkeyPatch) -> None:
     load = CONFIRMATION.facts
 
     async def reversed_facts(reader: Any, targets: Any) -> Any:
-        return {target: dict(reversed(facts.items())) for target, facts in (await load(reader, targets)).items()}
+        return {target: dict(reversed(list(facts.items()))) for target, facts in (await load(reader, targets)).items()}
 
     evaluations = [replace(e, facts=reversed_facts) for e in ACCREDITATION.evaluations]
     monkeypatch.setattr(f"{__name__}.ACCREDITATION", replace(ACCREDITATION, evaluations=evaluations))

@@ -92,6 +92,23 @@ async def test_a_command_carries_the_version_it_was_decided_on_and_its_target() 
     assert step.causation == "a"
 
 
+@pytest.mark.parametrize(("seen", "trace"), [(False, "its own"), (True, "the other's")], ids=["first look", "later"])
+async def test_a_command_goes_on_with_the_trace_of_the_first_fact_that_moved(seen: bool, trace: str) -> None:
+    stores = Stores()
+    run = executor(stores.appends)
+    await run.execute(JAR, [replace(drop(JAR_1, "a", 1), traceparent="its own")])
+    await folding(stores).step()
+    if seen:
+        await evaluator(stores).look()
+    await run.execute(JAR, [replace(drop(JAR_2, "b", 3), traceparent="the other's")])
+    await folding(stores).step()
+
+    await evaluator(stores).look()
+
+    sealed = [s for slots in stores.appends.streams.values() for a in slots.values() for s in a.steps if s.causation]
+    assert {step.traceparent for step in sealed} == {trace}
+
+
 async def test_a_command_decided_on_old_facts_is_dropped_and_settles() -> None:
     stores = Stores()
     await dropping(stores, JAR_1, "a", 3)
