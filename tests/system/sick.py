@@ -10,8 +10,11 @@ from pathlib import Path
 
 from credence_cli.embedded.ports import free_port
 from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_spec
-from tests.reliability.planted import Bug, overlay
+from tests.reliability.planted import _bug, overlay
 from tests.system.platform import Platform, open_channel
+
+# A file, from its package on; a line of it, which must be there once; and what stands there instead.
+Edit = tuple[str, str, str]
 
 
 def spec_beside(platform: Platform, service: str) -> ServiceSpec:
@@ -28,11 +31,11 @@ def spec_beside(platform: Platform, service: str) -> ServiceSpec:
 
 
 @contextmanager
-def sick(platform: Platform, service: str, folder: Path, *bugs: Bug) -> Iterator[Platform]:
+def sick(platform: Platform, service: str, folder: Path, *edits: Edit) -> Iterator[Platform]:
     """The platform as a client sees it who is connected to that process. It delivers and folds as the healthy one does:
     plant only what is between a call and what it stores or answers."""
     spec = spec_beside(platform, service)
-    spec = replace(spec, env={**spec.env, "PYTHONPATH": str(overlay(folder / "overlay", *bugs))})
+    spec = replace(spec, env={**spec.env, "PYTHONPATH": str(overlay(folder / "overlay", _bug(service, "", *edits)))})
     process = ServiceProcess(spec, folder / service, owned=True)
     process.launch()
     try:

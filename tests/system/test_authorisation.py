@@ -21,11 +21,10 @@ from credence.mentoring.v1 import matches_pb2, mentors_pb2
 from credence.operations.v1 import held_pb2, log_pb2, operations_pb2, privacy_pb2, status_pb2, views_pb2
 from credence_cli.embedded.development_secrets import AUDIENCE
 from credence_cli.identity import ROLES, Identity, mint
-from tests.reliability.planted import Bug, Edit
 from tests.system.platform import STORED, Platform, Refused, outcomes_of, told
 from tests.system.realms import CREDIT, Names, build, choice, own_programme
 from tests.system.rpcs import RPCS, Rpc
-from tests.system.sick import sick
+from tests.system.sick import Edit, sick
 from tests.system.story import PRESENT, ago
 
 pytestmark = pytest.mark.servers
@@ -454,7 +453,7 @@ _unanswered = test_without_a_token_that_holds_nothing_is_answered
 # By what is wrong: the edit that makes it so, and the checker that must find it.
 LEAKS: dict[str, tuple[Edit, Found]] = {
     "a query forgets whose the object is": (
-        Edit(
+        (
             "enrolment/views/queries.py",
             "if not scope.sees_person(person_id) and not await _posts_for(kernel.reader, scope, cohort_id):",
             "if False:",
@@ -462,7 +461,7 @@ LEAKS: dict[str, tuple[Edit, Found]] = {
         lambda platform, realms: _alike(platform, *realms, RPC_NAMED["GetEnrolment"], "learner"),
     ),
     "a list is not narrowed to the caller's own": (
-        Edit(
+        (
             "enrolment/views/queries.py",
             "if scope.unrestricted or (scope.person is not None and scope.person == person_id):",
             "if wanted:",
@@ -470,7 +469,7 @@ LEAKS: dict[str, tuple[Edit, Found]] = {
         lambda platform, realms: _alike(platform, *realms, RPC_NAMED["ListEnrolments"], "learner"),
     ),
     "rows are taken in another's name": (
-        Edit(
+        (
             "enrolment/application/attendance.py",
             "mine = given if scope.sees_provider(provider_id) else []",
             "mine = given",
@@ -478,7 +477,7 @@ LEAKS: dict[str, tuple[Edit, Found]] = {
         lambda platform, realms: _row_by_row(platform, *realms, RPC_NAMED["PostAttendance"], "provider"),
     ),
     "a command sent again is answered before its sender is looked at": (
-        Edit(
+        (
             "enrolment/application/enrolments.py",
             "if cohort is None or not scope.sees_person(wish.person_id):",
             "done = asked.get(enrolment_stream(wish.cohort_id, wish.person_id), (0, None))[1]\n"
@@ -488,11 +487,11 @@ LEAKS: dict[str, tuple[Edit, Found]] = {
         lambda platform, realms: _row_by_row(platform, *realms, RPC_NAMED["WithdrawEnrolments"], "learner"),
     ),
     "the door asks for no role": (
-        Edit("servicekit/interceptor.py", "if not scope.roles:", "if False:"),
+        ("servicekit/interceptor.py", "if not scope.roles:", "if False:"),
         lambda platform, realms: _denied(platform, realms[0], RPC_NAMED["GetPerson"], "assessor"),
     ),
     "a token for another audience is taken": (
-        Edit("servicekit/auth.py", "audience=self._audience,", "audience=[self._audience, f'not-{self._audience}'],"),
+        ("servicekit/auth.py", "audience=self._audience,", "audience=[self._audience, f'not-{self._audience}'],"),
         lambda platform, realms: _unanswered(platform, realms[0], RPC_NAMED["GetCohort"]),
     ),
 }
@@ -501,8 +500,8 @@ LEAKS: dict[str, tuple[Edit, Found]] = {
 @pytest.fixture(scope="module")
 def leaking(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Enrolment with all of these leaks: each is in the way of another call."""
-    bug = Bug("leaks", ("P18",), tuple(edit for edit, _ in LEAKS.values()))
-    with sick(platform, "enrolment", tmp_path_factory.mktemp("leaking"), bug) as running:
+    edits = [edit for edit, _ in LEAKS.values()]
+    with sick(platform, "enrolment", tmp_path_factory.mktemp("leaking"), *edits) as running:
         yield running
 
 

@@ -11,13 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credence_cli.identity import Identity
-from tests.reliability.planted import Bug, Edit
 from tests.system.evidence import SERVICES, Databases
 from tests.system.malformed import garbage, places
 from tests.system.platform import REFUSED, Platform, Refused, outcomes_of, suffix, told
 from tests.system.realms import Names
 from tests.system.rpcs import BATCHES, RPCS, Rpc
-from tests.system.sick import sick
+from tests.system.sick import Edit, sick
 from tests.system.test_authorisation import CASES, RESTRICTED, Ask
 
 pytestmark = pytest.mark.servers
@@ -191,39 +190,36 @@ def test_a_message_over_the_limit_is_refused_before_it_is_read(platform: Platfor
 
 SICK = f"sick-{suffix()}"
 RPC_NAMED = {rpc.name: rpc for rpc in RPCS}
-BUG = Bug(
-    "crashes on bad input, and keeps something of it",
-    ("P20",),
+# It crashes on two fields, keeps something of rows that it refuses, and notes a rebuild before it looks at the request.
+BUGS: tuple[Edit, ...] = (
     (
-        Edit(
-            "enrolment/api/people.py",
-            'all(email.strip().rpartition("@"))',
-            'all([email.strip().split("@")[1], *email.strip().rpartition("@")])',
-        ),
-        Edit(
-            "enrolment/api/people.py",
-            'found.id("person_id", request.person_id)',
-            'found.id("person_id", request.person_id.encode("ascii").decode())',
-        ),
-        Edit(
-            "enrolment/api/people.py",
-            "wishes = [_naming(row) for row in rows(request.rows)]",
-            "wishes = [_naming(row) for row in rows(request.rows)]\n"
-            f'        kept = [RegisterWish("", "{SICK}", "", "")]\n'
-            "        await register_people(self._kernel, current_scope(), kept)",
-        ),
-        Edit(
-            "servicekit/operations/views.py",
-            "        _check(request)\n",
-            '        await self._record("rebuild", "", request.reason)\n        _check(request)\n',
-        ),
+        "enrolment/api/people.py",
+        'all(email.strip().rpartition("@"))',
+        'all([email.strip().split("@")[1], *email.strip().rpartition("@")])',
+    ),
+    (
+        "enrolment/api/people.py",
+        'found.id("person_id", request.person_id)',
+        'found.id("person_id", request.person_id.encode("ascii").decode())',
+    ),
+    (
+        "enrolment/api/people.py",
+        "wishes = [_naming(row) for row in rows(request.rows)]",
+        "wishes = [_naming(row) for row in rows(request.rows)]\n"
+        f'        kept = [RegisterWish("", "{SICK}", "", "")]\n'
+        "        await register_people(self._kernel, current_scope(), kept)",
+    ),
+    (
+        "servicekit/operations/views.py",
+        "        _check(request)\n",
+        '        await self._record("rebuild", "", request.reason)\n        _check(request)\n',
     ),
 )
 
 
 @pytest.fixture(scope="module")
 def clumsy(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with sick(platform, "enrolment", tmp_path_factory.mktemp("clumsy"), BUG) as running:
+    with sick(platform, "enrolment", tmp_path_factory.mktemp("clumsy"), *BUGS) as running:
         yield running
 
 

@@ -15,7 +15,6 @@ import pytest
 from pymongo import MongoClient
 
 from credence.enrolment.v1 import attendance_pb2
-from tests.reliability.planted import Bug, Edit
 from tests.system.evidence import records
 from tests.system.platform import Platform, all_stored, settled, suffix
 from tests.system.rpcs import BY_REQUEST
@@ -158,8 +157,8 @@ async def test_a_mark_and_the_award_it_earns_are_one_flow_over_kafka(
 async def test_the_checker_turns_red_on_a_service_that_stores_no_trace(
     platform: Platform, databases: MongoClient[dict[str, Any]], tmp_path: Path
 ) -> None:
-    bug = Bug("no trace is stored", ("P15",), (Edit("servicekit/kernel.py", "traceparent=traceparent(),", ""),))
-    with sick(platform, "enrolment", tmp_path, bug) as forgetful:
+    bare = ("servicekit/kernel.py", "traceparent=traceparent(),", "")
+    with sick(platform, "enrolment", tmp_path, bare) as forgetful:
         assert "the append in enrolment: no trace" in breaks(await flow_of(forgetful, databases))
 
 

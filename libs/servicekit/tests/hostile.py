@@ -49,6 +49,13 @@ class Victim:
     served: int = 0
     _wires: list[Wire] = field(default_factory=list)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _watching: asyncio.Task[None] | None = None
+
+    def watch(self, watching: asyncio.Task[None]) -> None:
+        """Of this loop; `goes_on` ends with it."""
+        self.grown = self.served = 0
+        self._answered, self._watching = asyncio.Event(), watching
+        watching.add_done_callback(lambda _: self._answered.set())
 
     def answered(self) -> None:
         self.served += 1
@@ -70,6 +77,9 @@ class Victim:
         async with asyncio.timeout(3 * SERVED_SECONDS_MAX):
             while self.served < enough:
                 self._answered.clear()
+                assert self._watching is not None
+                if self._watching.done():
+                    await self._watching  # raises what it ended with
                 await self._answered.wait()
 
     def headers(self, *extra: tuple[str, str], token: str | None = None) -> list[tuple[str, str]]:
@@ -84,10 +94,9 @@ class Victim:
 async def watched(victim: Victim) -> AsyncIterator[None]:
     """A well-behaved client that goes on calling; then what was taken must be given back."""
     uss, files = victim.held()
-    victim.grown = victim.served = 0
-    victim._answered = asyncio.Event()  # of this loop
     over = asyncio.Event()
     watching = asyncio.create_task(_goes_on(victim, uss, over))
+    victim.watch(watching)
     try:
         yield
     finally:
