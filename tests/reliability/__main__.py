@@ -1,7 +1,8 @@
 """The long run: `make test-reliability`, or `python -m tests.reliability --minutes 30 --seed 7`.
 
-Ends with a report under build/reliability/ and exit code 0, or 1 when a promise was broken. Ctrl-C stops everything
-that was started; a second seed is another schedule and another script of commands.
+First the tests of the promises that no storm can prove, then the storm. Ends with a report under build/reliability/ and
+exit code 0; 1 when a promise was broken, when there was less of anything than was asked for, or when the harness itself
+failed. Ctrl-C stops everything that was started; a second seed is another schedule and another script of commands.
 """
 
 from __future__ import annotations
@@ -13,28 +14,36 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import closing
 from pathlib import Path
 
-from tests.reliability import report
+from tests.reliability import elsewhere, report
 from tests.reliability.clients import Pace
 from tests.reliability.faults import schedule
 from tests.reliability.rig import Rig
-from tests.reliability.storm import Plan, Storm
+from tests.reliability.storm import Outcome, Plan, Storm
 
-COMMANDS, KILLS = 100_000, 500
-KILLS_BETWEEN, CALM = 5, 40
+# What the promise asks of a long run, and how long that takes on two cores.
+COMMANDS, KILLS, MINUTES = 100_000, 500, 60.0
+KILLS_BETWEEN, CALM = 6, 40
 RATE = 60.0
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--minutes", type=float, default=25.0, help="how long the faults go on at most (25)")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"at most so long, and as much less is wanted ({MINUTES:g})"
+    )
     parser.add_argument("--seed", type=int, default=None, help="the run to replay; else one is drawn and told")
-    parser.add_argument("--commands", type=int, default=COMMANDS, help=f"enough, with the kills ({COMMANDS})")
-    parser.add_argument("--kills", type=int, default=KILLS, help=f"enough, with the commands ({KILLS})")
+    parser.add_argument("--commands", type=int, default=None, help=f"wanted, with the kills ({COMMANDS} in the whole)")
+    parser.add_argument("--kills", type=int, default=None, help=f"wanted, with the commands ({KILLS} in the whole)")
     parser.add_argument("--rate", type=float, default=RATE, help=f"commands a second, at most ({RATE:g})")
+    parser.add_argument("--storm-only", action="store_true", help="without the tests of the other promises")
     asked = parser.parse_args(words)
+    share = min(1.0, asked.minutes / MINUTES)
+    kills = asked.kills if asked.kills is not None else round(KILLS * share)
+    commands = asked.commands if asked.commands is not None else round(COMMANDS * share)
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
     again = f"make test-reliability MINUTES={asked.minutes:g} SEED={seed}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: everything is stopped on the way out
@@ -43,34 +52,50 @@ def main(words: list[str] | None = None) -> int:
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:7.1f} s  {line}", flush=True)
 
-    say(f"seed {seed}; again: {again}")
+    def storm(rig: Rig) -> Outcome:
+        rig.start()
+        plan = Plan(
+            schedule(seed, rig.instances),
+            kills=kills,
+            commands=commands,
+            seconds=asked.minutes * 60,
+            kills_between=KILLS_BETWEEN,
+            calm=CALM,
+            endless=True,
+        )
+        running = Storm(rig, seed, Pace(asked.rate, commands), say)
+        try:
+            return running.run(plan)
+        except Exception as error:  # noqa: BLE001 - told, and what was seen until then is reported all the same
+            traceback.print_exc()
+            running.outcome.wrong("The harness failed", f"{type(error).__name__}: {error}")
+            return running.outcome
+
+    say(f"seed {seed}, {kills} kills and {commands} commands wanted; again: {again}")
     folder = Path(tempfile.mkdtemp(prefix="credence-reliability-"))
     kept = True
     try:
+        proved = {} if asked.storm_only else elsewhere.run(folder)
         with closing(Rig(folder, say=say)) as rig:
-            rig.start()
-            plan = Plan(
-                schedule(seed, rig.instances),
-                kills=asked.kills,
-                commands=asked.commands,
-                seconds=asked.minutes * 60,
-                kills_between=KILLS_BETWEEN,
-                calm=CALM,
-            )
-            outcome = Storm(rig, seed, Pace(asked.rate, asked.commands), say).run(plan)
-        page = report.write(outcome, "long", again)
+            outcome = storm(rig)
+        page = report.write(outcome, "long", again, proved)
         print(page.read_text())
         print(f"The report: {page}")
-        kept = bool(outcome.violations)
-        if kept:
-            print(f"A promise was broken; the logs are in {folder}. Again: {again}", file=sys.stderr)
-        return int(kept)
+        kept = bool(outcome.violations) or not outcome.concluded
+        broken = kept or any(each.failed for each in proved.values())
+        if broken:
+            print(f"A promise was broken, or was not checked; again: {again}", file=sys.stderr)
+        if outcome.short:
+            print(f"not enough: {', '.join(outcome.short)}: give it more MINUTES, or a faster machine", file=sys.stderr)
+        return int(broken or bool(outcome.short))
     except KeyboardInterrupt:
         print("Stopped; nothing was concluded.", file=sys.stderr)
         kept = False
         return 130
     finally:
-        if not kept:
+        if kept:
+            print(f"The logs are in {folder}", file=sys.stderr)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
 
 

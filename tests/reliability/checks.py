@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from tests.reliability.clean import digest, expected
 from tests.reliability.evidence import Found, Place
 from tests.reliability.history import History
+from tests.reliability.operators import Poisoned, Rebuilt
 from tests.system import evidence as plain
 from tests.system.evidence import Public
 from tests.system.platform import ACCEPTED, CONFLICT, REFUSED, REPLAYED, UNCHANGED
@@ -138,6 +139,42 @@ def p9_held_whole(stream: str, held: Sequence[Mapping[str, Any]], records: Seque
         wrong.append(
             f"{len(as_held)} records of {stream} are held, {len(as_came)} are behind the first, or they differ"
         )
+    return wrong
+
+
+def p8_views_are_rebuilt(rebuilds: Sequence[Rebuilt], failed: Sequence[str]) -> list[str]:
+    """Every rebuild came to its end and moved every view on, and no read failed meanwhile. That the content is the same
+    is P6, of the generations that serve."""
+    wrong = [f"{r.service} was not rebuilt in {r.tries} tries: {r.said}" for r in rebuilds if not r.done]
+    for r in rebuilds:
+        stayed = sorted(view for view, before in r.before.items() if r.after.get(view, 0) <= before)
+        if r.done and stayed:
+            wrong.append(f"{r.service} was rebuilt, and {', '.join(stayed)} did not move on")
+    return [*wrong, *(f"a read failed: {each}" for each in failed)]
+
+
+def p9_only_its_own_stream(poisonings: Sequence[Poisoned]) -> list[str]:
+    """What could not be read stood aside whole, and nothing else stood still."""
+    wrong = [w for p in poisonings for w in p9_held_whole(p.stream, p.held, p.came)]
+    return wrong + [f"others stood still while {p.stream} was held" for p in poisonings if not p.flowed]
+
+
+def p10_redriven_is_whole(poisonings: Sequence[Poisoned]) -> list[str]:
+    """After the redrive nothing is held any more. That it is as if nothing had been is P6."""
+    return [f"{len(p.left)} records are still held after {p.stream} was redriven" for p in poisonings if p.left]
+
+
+def p19_erased_is_gone(
+    erased: Collection[str], keys: Mapping[str, Mapping[str, Mapping[str, Any]]], found: Sequence[str]
+) -> list[str]:
+    """Of everybody who was erased each service keeps a tombstone and no key, and `found`, where their words stand, is
+    nowhere."""
+    wrong = [*found]
+    for service, kept in keys.items():
+        for person in erased:
+            key = kept.get(person)
+            if key is None or key.keys() != {"_id", "erased"}:
+                wrong.append(f"{service} keeps {sorted(key) if key else 'no tombstone'} of {person}")
     return wrong
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ class Found:
     stored: Mapping[str, Stored]
     topics: Mapping[str, Sequence[tuple[Place, Public]]]
     documents: Mapping[str, Documents]
+    keys: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
 
 class Reading(Databases):
@@ -58,11 +59,21 @@ class Reading(Databases):
         parts, database = SERVICES[service], self._client[f"credence_{service}"]
         return Documents(
             views={
-                view.name: {d["_id"]: (d["version"], d["body"]) for d in database[f"view_{view.name}"].find()}
-                for view in parts.views
+                name: {d["_id"]: (d["version"], d["body"]) for d in database[_collection(name, number)].find()}
+                for name, number in self.generations(service).items()
             },
             targets={e.name: {d["_id"]: d for d in database[f"targets_{e.name}"].find()} for e in parts.evaluations},
         )
+
+    def generations(self, service: str) -> dict[str, int]:
+        """Of every view the generation that serves: the first until one is built."""
+        found = self._client[f"credence_{service}"]["generations"].find_one({"_id": "views"})
+        standing = found["catalogue"]["views"] if found else {}
+        return {v.name: standing[v.name]["generation"] if v.name in standing else 1 for v in SERVICES[service].views}
+
+    def keys(self, service: str) -> dict[str, dict[str, Any]]:
+        """What is kept of everybody's key, by person."""
+        return {d["_id"]: d for d in self._client[f"credence_{service}"]["keys"].find()}
 
     def held(self, service: str) -> list[dict[str, Any]]:
         """Every held record."""
@@ -80,6 +91,10 @@ class Reading(Databases):
         return {kind: count for kind, count in waiting.items() if count}
 
 
+def _collection(view: str, generation: int) -> str:
+    return f"view_{view}" if generation == 1 else f"view_{view}__g{generation}"
+
+
 def behind(bootstrap: str, services: Sequence[str]) -> dict[str, int]:
     """How many records each consumer group has not committed; empty when none."""
     groups = {f"{name}.facts": name for name in services if SERVICES[name].listens_to}
@@ -95,6 +110,7 @@ def read(bootstrap: str, reading: Reading) -> Found:
         stored={name: stored(name, found) for name, found in appends.items()},
         topics={name: on(bootstrap, SERVICES[name].topic) for name in reading.services},
         documents={name: reading.documents(name) for name in reading.services},
+        keys={name: reading.keys(name) for name in reading.services},
     )
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from credence_cli import topics
-from tests.reliability.history import History
+from tests.reliability.operators import Operators
 from tests.reliability.proxy import Mode
 from tests.reliability.rig import Rig
 from tests.system.evidence import SERVICES, records
@@ -25,7 +26,10 @@ from tests.system.platform import settled
 
 SESSION_TIMEOUT_SECONDS = 10.0  # eventcore.kafka.SourceSettings.session_timeout_ms
 DUPLICATED_MAX = 3_000
-LOOK_SECONDS = 0.1
+SERVERS = ("kafka", "mongo")
+CUT_OFF = ("half-open", "refuse")
+T = TypeVar("T")
+AWAY_SECONDS = 60.0  # the longest that the fault model has
 
 
 @dataclass(frozen=True)
@@ -43,21 +47,27 @@ class Fault:
 
 
 class Struck:
-    """Strikes faults on a rig. `over` ends the waiting within one early."""
+    """Strikes faults on a rig. `over` ends the waiting within one early; `meanwhile(fault)` spends the time of one that
+    only lasts; `duplicated` counts the records that were sent again."""
 
-    def __init__(self, rig: Rig, history: History, over: threading.Event) -> None:
+    def __init__(
+        self, rig: Rig, operators: Operators, over: threading.Event, meanwhile: Callable[[Fault], None]
+    ) -> None:
         self._rig = rig
-        self._history = history
         self._over = over
+        self._meanwhile = meanwhile
+        self.duplicated = 0
         self._kinds: Mapping[str, Callable[[Fault], None]] = {
             "kill": self._kill,
             "kill both": self._kill_both,
             "zombie": self._zombie,
             "terminate": self._terminate,
             "rolling restart": self._rolling,
-            "come and go": self._come_and_go,
+            **dict.fromkeys(("come and go", "away"), self._come_and_go),
             "duplicate": self._duplicate,
             "offset reset": self._reset,
+            "rebuild": lambda fault: operators.rebuild(fault.what, kills=int(fault.amount)),
+            "poison": lambda fault: operators.poison(fault.what),
             **dict.fromkeys(("delay", "slow", "half-open", "refuse", "cut"), self._link),
         }
 
@@ -75,7 +85,7 @@ class Struck:
     def _zombie(self, fault: Fault) -> None:
         self._rig.pause(fault.what)
         try:
-            self._over.wait(fault.seconds)
+            self._meanwhile(fault)
         finally:
             self._rig.resume(fault.what)
 
@@ -91,18 +101,18 @@ class Struck:
 
     def _come_and_go(self, fault: Fault) -> None:
         with self._rig.down(fault.what):
-            self._over.wait(fault.seconds)
+            self._meanwhile(fault)
 
     def _link(self, fault: Fault) -> None:
         mode: Mode = fault.kind  # type: ignore[assignment]
         self._rig.disturb(fault.what, mode, fault.amount)
         if mode != "cut":
-            self._over.wait(fault.seconds)
+            self._meanwhile(fault)
             self._rig.disturb(fault.what, "pass")
 
     def _duplicate(self, fault: Fault) -> None:
         with suppress(KafkaError):  # Kafka may be coming back from the fault before
-            asyncio.run(thrice(self._rig.kafka.bootstrap, SERVICES[fault.what].topic))
+            self.duplicated += asyncio.run(thrice(self._rig.kafka.bootstrap, SERVICES[fault.what].topic))
 
     def _reset(self, fault: Fault) -> None:
         with self._rig.down(*self._rig.of(fault.what)):
@@ -146,16 +156,27 @@ def schedule(seed: int, instances: Mapping[str, str]) -> Iterator[Fault]:
     rng = random.Random(f"{seed}/faults")
     names, services = sorted(instances), sorted(set(instances.values()))
     listening = [service for service in services if SERVICES[service].listens_to]
+    hearing = [service for service in services if SERVICES["enrolment"].topic in SERVICES[service].listens_to]
+    of = {service: [name for name in names if instances[name] == service] for service in services}
+    links = _without_end(rng, [(service, server) for service in services for server in SERVERS])
 
     def link() -> str:
-        return f"{rng.choice(names)}/{rng.choice(('kafka', 'mongo'))}"
+        service, server = next(links)
+        return f"{rng.choice(of[service])}/{server}"
 
+    # Once a round one thing is away for as long as the fault model has it: another one each time.
+    longest = _without_end(
+        rng,
+        [
+            *(Fault("away", server, AWAY_SECONDS) for server in SERVERS),
+            Fault("zombie", rng.choice(names), AWAY_SECONDS),
+            *(Fault(kind, f"{rng.choice(names)}/{server}", AWAY_SECONDS) for kind in CUT_OFF for server in SERVERS),
+        ],
+    )
+    builders = _without_end(rng, services)
     while True:
         faults = [
-            Fault("kill", "kafka"),
-            Fault("kill", "mongo"),
-            Fault("terminate", "kafka"),
-            Fault("terminate", "mongo"),
+            *(Fault(how, server) for how in ("kill", "terminate") for server in SERVERS),
             Fault("kill both", rng.choice(services)),
             Fault("zombie", rng.choice(names), SESSION_TIMEOUT_SECONDS + rng.uniform(1, 5)),
             Fault("delay", link(), rng.uniform(3, 8), rng.choice((0.05, 0.3, 1.0))),
@@ -167,6 +188,15 @@ def schedule(seed: int, instances: Mapping[str, str]) -> Iterator[Fault]:
             Fault("offset reset", rng.choice(listening)),
             Fault("come and go", rng.choice(names), rng.uniform(1, 5)),
             Fault("rolling restart", rng.choice(services)),
+            Fault("rebuild", rng.choice(of[next(builders)]), amount=rng.randrange(3)),
+            Fault("poison", rng.choice(hearing)),
+            next(longest),
         ]
         rng.shuffle(faults)
         yield from faults
+
+
+def _without_end(rng: random.Random, every: Sequence[T]) -> Iterator[T]:
+    """Each of these before any comes again."""
+    while True:
+        yield from rng.sample(every, len(every))

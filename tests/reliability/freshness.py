@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+import grpc
+
 from credence.accreditation.v1 import standings_pb2
 from credence.enrolment.v1 import attendance_pb2
-from tests.reliability.clients import Client, Stopped, Unhealed
+from tests.reliability.clients import AGAIN, Client, Stopped
 from tests.reliability.history import History
 from tests.reliability.rig import Rig
 from tests.reliability.writers import BEGAN, COURSE, LATE, enrols, mark, opens, registers, stored
@@ -49,12 +51,15 @@ class _Probe:
 
 
 class Freshness:
-    """`instances`: those that are asked, all of accreditation unless named."""
+    """`instances`: those that are asked, all of accreditation unless named. `failed`: what was answered to a read and
+    is neither the standing nor that the instance is away (P8)."""
 
     def __init__(self, rig: Rig, history: History, run: str, instances: Sequence[str] = ()) -> None:
         self._instances = list(instances) or rig.of("accreditation")
         self.served: list[Served] = []
         self.troubles: list[str] = []
+        self.failed: list[str] = []
+        self._known: set[tuple[str, str]] = set()
         self._rig = rig
         self._run = run
         self._over = threading.Event()
@@ -89,8 +94,9 @@ class Freshness:
                 self._correct(f"probe-{self._run}-{number}")
             except Stopped:
                 return
-            except (Unhealed, AssertionError) as error:
-                self.troubles.append(f"freshness: {error}")
+            except Exception as error:  # noqa: BLE001 - told in the report; the probing goes on
+                self.troubles.append(f"freshness: {type(error).__name__}: {error}")
+                self._over.wait(WRITE_EVERY_SECONDS)
             number += 1
 
     def _correct(self, name: str) -> None:
@@ -115,15 +121,23 @@ class Freshness:
         while not self._over.wait(READ_EVERY_SECONDS):
             for instance in self._instances:
                 if probe := self._probe:
-                    self._look(instance, probe)
+                    try:
+                        self._look(instance, probe)
+                    except Exception as error:  # noqa: BLE001 - the same
+                        self.troubles.append(f"freshness of {instance}: {type(error).__name__}: {error}")
 
     def _look(self, instance: str, probe: _Probe) -> None:
         request = standings_pb2.GetStandingRequest(cohort_id=probe.cohort, person_id=probe.person)
         at = time.monotonic()
         try:
             standing = self._rig.ask(instance, request, IMPORTER, seconds=READ_SECONDS)
-        except Refused:
-            return  # nothing was served
+        except Refused as refused:
+            # Nothing was served: it is away, or has not heard of the learner. Who was served once stays.
+            unheard = refused.status is grpc.StatusCode.NOT_FOUND and (instance, probe.person) not in self._known
+            if refused.status not in AGAIN and not unheard:
+                self.failed.append(f"{instance}: {refused}")
+            return
+        self._known.add((instance, probe.person))
         version = standing.basis.get(f"enrolment-{probe.cohort}--{probe.person}", 0)
         unseen = [when for v, when in tuple(probe.written) if v > version and when <= at]
         age = at - min(unseen, default=at)

@@ -7,6 +7,7 @@ error, so that a planted bug cannot quietly stop being planted when the code mov
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,28 +26,34 @@ class Edit:
 
 @dataclass(frozen=True)
 class Bug:
-    """`red`: the promises whose checkers must notice."""
+    """`red`: the promises whose checkers must notice, and words that must stand in what they find: what a slow machine
+    alone could bring about has others."""
 
     what: str
-    red: tuple[str, ...]
+    red: Mapping[str, str]
     edits: tuple[Edit, ...]
 
 
-def _bug(what: str, red: str, *edits: tuple[str, str, str]) -> Bug:
-    return Bug(what, tuple(red.split()), tuple(Edit(*edit) for edit in edits))
+def _bug(what: str, red: str, *edits: tuple[str, str, str], words: str = "") -> Bug:
+    return Bug(what, dict.fromkeys(red.split(), words), tuple(Edit(*edit) for edit in edits))
 
 
 _LATER = '__import__("asyncio").get_running_loop().call_later({}, __import__("asyncio").ensure_future, {})'
 
-POISON = _bug(
-    "a release that cannot read the records of one stream (a fault, no planted bug)",
-    "",
-    (
-        "eventcore/record.py",
-        "event = parse(where.type, value)",
-        'event = parse(where.type, value if where.stream != "enrolment-c1--p7" else b"\\xff")',
-    ),
-)
+
+def unreadable(stream: str, until: Path | None = None) -> Bug:
+    """A release that cannot read the records of one stream, until that file is there: a fault, no planted bug."""
+    mended = f'__import__("os").path.exists({str(until)!r})' if until else "False"
+    return _bug(
+        f"{stream} cannot be read",
+        "",
+        (
+            "eventcore/record.py",
+            "event = parse(where.type, value)",
+            f'event = parse(where.type, value if where.stream != "{stream}" or {mended} else b"\\xff")',
+        ),
+    )
+
 
 BUGS: dict[str, Bug] = {
     "default_acknowledgement": _bug(
@@ -165,11 +172,13 @@ BUGS: dict[str, Bug] = {
         "of a stream that stands aside only the record at fault is held, not what is behind it",
         "P9 P10",
         ("eventcore/held.py", "if r.version >= fault.version]", "if r.version == fault.version]"),
+        words="enrolment-c1--p7",
     ),
     "one_stops_all": _bug(
         "one record that cannot be folded stops its consumer",
         "P9",
         ("eventcore/held.py", "if held + len(fresh) <= limits.streams and", "if False and"),
+        words="TooManyFaults",
     ),
     "dropped_unfolded": _bug(
         "what is held is dropped when it is tried, folded or not",
@@ -179,11 +188,13 @@ BUGS: dict[str, Bug] = {
             "done = [e for e in page if fault is None or e.version < fault.version]",
             "done = list(page)",
         ),
+        words="enrolment-c1--p7",
     ),
     "gives_up": _bug(
         "the publisher ends with the first send that fails",
         "P12",
         ("eventcore/loops.py", "except (StoreUnavailable, Undelivered) as error:", "except StoreUnavailable as error:"),
+        words="ended by",
     ),
     "dawdles": _bug(
         "a consumer waits for seconds before it folds",

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from tests.reliability.checks import p17_share_fresher_than
+from tests.reliability.elsewhere import Proved
 from tests.reliability.storm import Outcome
 
 FOLDER = Path(__file__).parents[2] / "build" / "reliability"
@@ -23,35 +24,55 @@ PROMISES: Mapping[str, str] = {
     "P5": "per stream, first occurrences appear in version order",
     "P6": "an event takes effect once",
     "P7": "the same id, the same answer and one set of events",
+    "P8": "views are rebuilt to the same content while the old ones serve",
+    "P9": "what cannot be read stops only its own stream, and is held whole",
+    "P10": "redriven, it is as if nothing had been",
     "P11": "SIGTERM drains; no client error that sending again does not heal",
     "P12": "whole again after every fault, with no human",
     "P17": "a view is fresh while no fault is about",
+    "P19": "who was erased is readable nowhere, and all else adds up",
 }
 
 
 @dataclass(frozen=True)
 class Line:
+    """`violations`: None where the run broke off before the checkers came to their end."""
+
     promise: str
     words: str
     operations: str
-    violations: int
+    violations: int | None
 
 
-def write(outcome: Outcome, name: str, again: str, folder: Path = FOLDER) -> Path:
-    """`again` is the command that replays the run. Gives the page's path."""
+def write(
+    outcome: Outcome, name: str, again: str, elsewhere: Mapping[str, Proved] | None = None, folder: Path = FOLDER
+) -> Path:
+    """`again` is the command that replays the run; `elsewhere` what other tests proved beside it. Gives the page's
+    path."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(as_json(outcome, again), indent=2) + "\n")
+    proved = elsewhere or {}
+    (folder / f"{name}.json").write_text(json.dumps(as_json(outcome, again, proved), indent=2) + "\n")
     page = folder / f"{name}.md"
-    page.write_text(as_page(outcome, again))
+    page.write_text(as_page(outcome, again, proved))
     return page
 
 
-def lines(outcome: Outcome) -> list[Line]:
+def lines(outcome: Outcome, elsewhere: Mapping[str, Proved]) -> list[Line]:
     """One a promise, in the order of the promises."""
-    return [
-        Line(promise, words, _operations(outcome)[promise], len(outcome.violations.get(promise, ())))
+    operations = _operations(outcome)
+    found = {
+        promise: Line(
+            promise,
+            words,
+            operations[promise],
+            len(outcome.violations.get(promise, ())) if outcome.concluded else None,
+        )
         for promise, words in PROMISES.items()
-    ]
+    }
+    for promise, proved in elsewhere.items():
+        files = ", ".join(f"`{file}`" for file in proved.files)
+        found[promise] = Line(promise, proved.words, f"{proved.tests} tests: {files}", len(proved.failed))
+    return sorted(found.values(), key=lambda line: int(line.promise[1:]))
 
 
 def _operations(outcome: Outcome) -> dict[str, str]:
@@ -62,6 +83,7 @@ def _operations(outcome: Outcome) -> dict[str, str]:
     targets = sum(len(t) for each in found.documents.values() for t in each.targets.values()) if found else 0
     acknowledged = f"{counted['ok']} acknowledged, {counted['refused']} refused, {counted['unknown']} unknown commands"
     terminated = sum(s.fault.kind in ("rolling restart", "come and go", "offset reset") for s in outcome.strikes)
+    tries = sum(r.tries for r in outcome.rebuilds)
     ages = outcome.calm_ages
     fresh = ", ".join(f"{p17_share_fresher_than(ages, s):.2%} within {s:g} s" for s in (2.0, 10.0)) if ages else "none"
     return {
@@ -72,9 +94,14 @@ def _operations(outcome: Outcome) -> dict[str, str]:
         "P5": f"{records} records",
         "P6": f"{documents} documents and {targets} results, by hash",
         "P7": f"{outcome.sent_again} commands sent once more after everything",
+        "P8": f"{len(outcome.rebuilds)} rebuilds of all views of a service in {tries} tries, beside "
+        f"{len(outcome.served)} reads",
+        "P9": f"{sum(len(p.held) for p in outcome.poisonings)} records of {len(outcome.poisonings)} streams held",
+        "P10": f"{sum(p.redriven for p in outcome.poisonings)} records redriven",
         "P11": f"{terminated} times services were asked to end under load",
         "P12": f"{len(outcome.recoveries)} recoveries",
         "P17": f"{len(ages)} answers: {fresh}",
+        "P19": f"{len(outcome.erasures)} people, {outcome.searched_bytes / 1e6:.0f} MB searched",
     }
 
 
@@ -93,7 +120,7 @@ def by_kind(outcome: Outcome) -> dict[str, tuple[int, list[float]]]:
     return dict(sorted(kinds.items()))
 
 
-def as_json(outcome: Outcome, again: str) -> dict[str, Any]:
+def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> dict[str, Any]:
     return {
         "seed": outcome.seed,
         "again": again,
@@ -101,7 +128,9 @@ def as_json(outcome: Outcome, again: str) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "kills": outcome.kills,
         "commands": outcome.history.counted(),
-        "promises": [vars(line) for line in lines(outcome)],
+        "promises": [vars(line) for line in lines(outcome, elsewhere)],
+        "concluded": outcome.concluded,
+        "short": outcome.short,
         "faults": {
             kind: {"count": count, "recovery_seconds": _summary(seconds)}
             for kind, (count, seconds) in by_kind(outcome).items()
@@ -113,17 +142,21 @@ def as_json(outcome: Outcome, again: str) -> dict[str, Any]:
     }
 
 
-def as_page(outcome: Outcome, again: str) -> str:
+def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> str:
     counted = outcome.history.counted()
     faults = sum(count for count, _ in by_kind(outcome).values())
-    rows = [f"| {e.promise} | {e.words} | {e.operations} | {e.violations} |" for e in lines(outcome)]
+    rows = [
+        f"| {e.promise} | {e.words} | {e.operations} | {'not checked' if e.violations is None else e.violations} |"
+        for e in lines(outcome, elsewhere)
+    ]
     recovered = [
         f"| {kind} | {count} | {_cell(seconds, median)} | {_cell(seconds, max)} |"
         for kind, (count, seconds) in by_kind(outcome).items()
     ]
+    violations = {**outcome.violations, **{promise: proved.failed for promise, proved in elsewhere.items()}}
     wrong = [
         f"- {promise}: {what}"
-        for promise, found in outcome.violations.items()
+        for promise, found in violations.items()
         for what in [
             *found[:VIOLATIONS_SHOWN],
             *([f"... {len(found)} in all"] if len(found) > VIOLATIONS_SHOWN else []),
@@ -137,6 +170,7 @@ def as_page(outcome: Outcome, again: str) -> str:
             f"Servers: {outcome.software}. What a stand-in shows proves nothing about the server it stands for.",
             f"Seed {outcome.seed}, {outcome.seconds:.0f} s, {faults} faults of which {outcome.kills} kills (-9), "
             f"{sum(counted.values())} commands. Again: `{again}`.",
+            *([f"Not enough: {', '.join(outcome.short)}."] if outcome.short else []),
             "",
             "| promise | | operations | violations |",
             "|---|---|---|---|",

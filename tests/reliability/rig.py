@@ -34,7 +34,7 @@ from credence_cli.embedded.processes import ManagedProcess
 from credence_cli.embedded.service import READY_SECONDS, ServiceProcess, service_spec
 from credence_cli.identity import Identity, mint
 from tests.reliability.proxy import Mode, Proxies, Way
-from tests.system.platform import CALL_SECONDS, OPERATOR, all_stored, answer, open_channel, settled
+from tests.system.platform import CALL_SECONDS, OPERATOR, all_stored, answer, answers, open_channel, settled
 
 SERVICES = ("enrolment", "accreditation", "mentoring")
 ROOT = Path(__file__).parents[2]
@@ -136,11 +136,12 @@ class Rig:
         with self._lock:
             self._meant_down -= set(started)
 
-    def release(self, name: str, overlay: Path | None) -> None:
-        """Another release of one instance: stopped, and started from there. Returns when it is ready."""
-        with self.down(name):
-            self._runs_from(name, overlay)
-        settled(f"{name} is ready", lambda: self.ready(name), seconds=READY_SECONDS)
+    def release(self, name: str, overlay: Path | None, *beside: str) -> None:
+        """Another release of one instance, or of several at once: stopped, started from there, and ready on return."""
+        with self.down(name, *beside):
+            for each in (name, *beside):
+                self._runs_from(each, overlay)
+        settled(f"{name} is ready", lambda: self.ready(name, *beside), seconds=READY_SECONDS)
 
     def _runs_from(self, name: str, overlay: Path | None) -> None:
         service = self.services[name]
@@ -188,6 +189,21 @@ class Rig:
         """The answer of one instance. Raises Refused."""
         return answer(self._channel(instance), request, self._token(who), seconds)
 
+    def told(self, instance: str, request: Any, who: Identity, *, seconds: float) -> Iterator[Any]:
+        """What a streaming call of one instance says, as it comes. Raises Refused."""
+        return answers(self._channel(instance), request, self._token(who), seconds)
+
+    def page(self, name: str, path: str) -> bytes:
+        """What an instance says over HTTP; empty when it says nothing."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.services[name].spec.ports[1], timeout=2)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return b""
+        finally:
+            connection.close()
+
     def _channel(self, instance: str) -> grpc.Channel:
         with self._lock:
             if instance not in self._channels:
@@ -210,15 +226,11 @@ class Rig:
 
     def health(self, name: str) -> Mapping[str, Any]:
         """What `/ready` of an instance says; empty when it says nothing."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.services[name].spec.ports[1], timeout=2)
         try:
-            connection.request("GET", "/ready")
-            found: Mapping[str, Any] = json.loads(connection.getresponse().read())
-            return found
-        except (OSError, http.client.HTTPException, ValueError):
+            found: Mapping[str, Any] = json.loads(self.page(name, "/ready"))
+        except ValueError:
             return {}
-        finally:
-            connection.close()
+        return found
 
     # ---- faults
 
@@ -287,7 +299,7 @@ class Rig:
                     if part.process.alive() or name in self._meant_down or self._over.is_set():
                         continue
                     if name not in self._touched:
-                        self.ended.append(Ended(name, part.process.exit_code, part.process.output(3)))
+                        self.ended.append(Ended(name, part.process.exit_code, part.process.output()))
                     self._touched.discard(name)
                     # A port may be held for a moment by what was just killed: the next look starts it.
                     with suppress(EmbeddedError):

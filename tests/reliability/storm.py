@@ -6,6 +6,8 @@ instance serving what was written after the fault and is at most two seconds old
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import random
 import threading
 import time
@@ -16,14 +18,24 @@ from dataclasses import dataclass, field
 from pymongo.errors import PyMongoError
 
 from credence_cli.topics import TopicsError
-from tests.reliability.checks import Case, p17_views_are_fresh, verdicts
+from tests.reliability.checks import (
+    Case,
+    p8_views_are_rebuilt,
+    p9_only_its_own_stream,
+    p10_redriven_is_whole,
+    p17_views_are_fresh,
+    p19_erased_is_gone,
+    verdicts,
+)
 from tests.reliability.clients import Client, Pace, Unhealed
 from tests.reliability.evidence import Found, Reading, behind, read
 from tests.reliability.faults import Fault, Struck
 from tests.reliability.freshness import Freshness, Served
 from tests.reliability.history import Batch, History
+from tests.reliability.operators import Operators, Poisoned, Rebuilt
 from tests.reliability.rig import Ended, Rig
-from tests.reliability.writers import Writers
+from tests.reliability.writers import PERSONAL, Writers
+from tests.system import traces
 from tests.system.platform import settled
 
 # Liveness, not speed: the report tells how long it took. A machine that is shared may take its time.
@@ -32,8 +44,11 @@ REST_SECONDS = 240.0
 KILL_AFTER_ROWS = 40  # acknowledged since the last kill, so that every kill meets work
 KILL_SECONDS = 3.0
 AGAIN_BATCHES = 150
-# What an orchestrator starts again by design: work that was stuck (watchdog), servers away at the start.
-EXPECTED_EXITS = (70, 75)
+# What an orchestrator starts again by design, by exit code and what it says: work that was stuck, servers away at the
+# start. The same code with other words is a crash.
+EXPECTED_EXITS = {70: "watchdog-stale", 75: "cannot start: no answer within"}
+LOGS = "output.log*"
+PAGES = ("/metrics", "/ready", "/live")
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,8 @@ class Strike:
 
 @dataclass
 class Outcome:
-    """All there is to say about a run. `violations` by promise: what was wrong."""
+    """All there is to say about a run. `violations` by promise: what was wrong; `concluded`: whether the checkers came
+    to their end, without which no violations say nothing."""
 
     seed: int
     software: str
@@ -60,11 +76,18 @@ class Outcome:
     history: History = field(default_factory=History)
     strikes: list[Strike] = field(default_factory=list)
     kills: int = 0
+    wanted: Plan | None = None
     served: list[Served] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     rest_seconds: float = 0.0
     sent_again: int = 0
+    duplicated: int = 0
+    rebuilds: Sequence[Rebuilt] = ()
+    poisonings: Sequence[Poisoned] = ()
+    erasures: Sequence[str] = ()
+    searched_bytes: int = 0
     found: Found | None = None
+    concluded: bool = False
     violations: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -83,6 +106,18 @@ class Outcome:
             spans.append((open_since, float("inf")))
         return [s.age for s in self.served if s.at < first or not any(a <= s.at <= b for a, b in spans)]
 
+    @property
+    def short(self) -> list[str]:
+        """What there was less of than was asked for: then nothing is proved, however green."""
+        struck = {strike.fault.kind for strike in self.strikes}
+        reached = [("acknowledged commands", self.history.counted()["ok"], self.wanted.commands if self.wanted else 0)]
+        reached.append(("kills", self.kills, self.wanted.kills if self.wanted else 0))
+        reached.append(("records sent again", self.duplicated, int("duplicate" in struck)))
+        reached.append(("rebuilds", len(self.rebuilds), int("rebuild" in struck)))
+        reached.append(("streams that could not be read", len(self.poisonings), int("poison" in struck)))
+        reached.append(("erased people", len(self.erasures), 1))
+        return [f"{found} of {wanted} {what}" for what, found, wanted in reached if found < wanted]
+
     def wrong(self, promise: str, what: str) -> None:
         self.violations.setdefault(promise, []).append(what)
 
@@ -93,17 +128,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much: the faults in order, and when it is enough of an endless schedule (`kills` None: it has an end).
-    `kills_between` single instances are killed in a burst before each other fault; `commands` are acknowledged rows; it
-    ends at `seconds` whatever is left. `calm`: how many answers
-    are looked at, before the first fault and after each recovery, to see how fresh views are when all is well."""
+    """How much: the faults in order, and how many kills and acknowledged `commands` are wanted. An `endless` schedule
+    ends when both are there, and others are killed while a fault lasts; one with an end is struck to its end. Either
+    ends at `seconds`, whatever is left. `kills_between` single instances are killed in a burst before each other fault.
+    `calm`: how many answers are looked at, before the first fault and after each recovery, to see how fresh views are
+    when all is well."""
 
     faults: Iterable[Fault]
-    kills: int | None
+    kills: int
     commands: int
     seconds: float
     kills_between: int
     calm: int
+    endless: bool = False
 
 
 class Storm:
@@ -116,16 +153,20 @@ class Storm:
         self._rng = random.Random(f"{seed}/kills")
         self._fresh = Freshness(rig, self.outcome.history, self._run)
         self._writers = Writers(rig, self.outcome.history, self._run, seed, pace)
+        self._operators = Operators(rig, self.outcome.history, self._run, self._over, self._fresh.fresh_since)
+        self._struck = Struck(rig, self._operators, self._over, self._meanwhile)
+        self._kills_meanwhile = False
 
     def run(self, plan: Plan) -> Outcome:
         """The whole run, on a rig that has been started."""
         outcome, began = self.outcome, time.monotonic()
+        outcome.wanted, self._kills_meanwhile = plan, plan.endless
         w = self._writers
         w.prepare()
         try:
             self._fresh.start()
             settled("freshness is served", lambda: self._fresh.fresh_since(began), seconds=WHOLE_SECONDS)
-            w.start([w.course, w.course, w.queue, w.mentees, w.rivals, w.twins])
+            w.start([w.course, w.course, w.queue, w.mentees, w.rivals, w.twins, w.erased])
             self._calm(plan.calm)
             self._faults(plan, began)
             outcome.history.await_acknowledged(plan.commands, began + plan.seconds - time.monotonic())
@@ -143,14 +184,13 @@ class Storm:
         self._rest()
         self._check()
         outcome.seconds = time.monotonic() - began
+        outcome.concluded = True
         return outcome
 
     def _faults(self, plan: Plan, began: float) -> None:
         for fault in _with_kills(plan, self._rng, sorted(self.rig.instances)):
-            enough = plan.kills is not None and self.rig.kills >= plan.kills
-            if (
-                enough and self.outcome.history.acknowledged >= plan.commands
-            ) or time.monotonic() - began > plan.seconds:
+            enough = self.rig.kills >= plan.kills and self.outcome.history.acknowledged >= plan.commands
+            if (plan.endless and enough) or time.monotonic() - began > plan.seconds:
                 return
             self._strike(fault)
             self._tell()
@@ -172,12 +212,24 @@ class Storm:
             history = self.outcome.history
             history.await_acknowledged(history.acknowledged + KILL_AFTER_ROWS, KILL_SECONDS)
         try:
-            Struck(self.rig, self.outcome.history, self._over).strike(fault)
+            self._struck.strike(fault)
         except AssertionError as error:
             self.outcome.wrong("P11", f"{fault}: {error}")
         ended = time.monotonic()
         whole = None if burst else self._await_whole(ended)
         self.outcome.strikes.append(Strike(fault, began, ended, whole))
+
+    def _meanwhile(self, fault: Fault) -> None:
+        """The time of a fault that only lasts. In a run for long others are killed in it, each over some work."""
+        history, end = self.outcome.history, time.monotonic() + fault.seconds
+        others = [name for name in sorted(self.rig.instances) if name != fault.what.partition("/")[0]]
+        while self._kills_meanwhile and history.await_acknowledged(
+            history.acknowledged + KILL_AFTER_ROWS, end - time.monotonic()
+        ):
+            kill, began = Fault("kill", self._rng.choice(others)), time.monotonic()
+            self._struck.strike(kill)
+            self.outcome.strikes.append(Strike(kill, began, time.monotonic(), None))
+        self._over.wait(max(0.0, end - time.monotonic()))
 
     def _await_whole(self, since: float) -> float | None:
         try:
@@ -233,18 +285,51 @@ class Storm:
         outcome.kills = self.rig.kills
         outcome.served = self._fresh.served
         outcome.ended = list(self.rig.ended)
-        for each in outcome.ended:
-            if each.exit_code not in EXPECTED_EXITS:
-                outcome.wrong("P11", f"{each.name} ended by itself with {each.exit_code}: {each.said}")
-        for trouble in [*self._writers.troubles, *self._fresh.troubles]:
-            outcome.wrong("P11", trouble)
+        outcome.duplicated = self._struck.duplicated
+        outcome.rebuilds, outcome.poisonings = self._operators.rebuilds, self._operators.poisonings
+        outcome.erasures = self._writers.erasures
+        troubles = [*self._writers.troubles, *self._fresh.troubles, *crashes(outcome.ended)]
         with closing(Reading(self.rig.mongo.uri, sorted(set(self.rig.instances.values())))) as reading:
             outcome.found = read(self.rig.kafka.bootstrap, reading)
-        wrong = verdicts(Case(outcome.history, outcome.found))
-        wrong["P17"] = p17_views_are_fresh(outcome.calm_ages)
+        places = self._places()
+        outcome.searched_bytes = sum(map(len, places.values()))
+        wrong = {
+            **verdicts(Case(outcome.history, outcome.found)),
+            "P8": p8_views_are_rebuilt(outcome.rebuilds, self._fresh.failed),
+            "P9": p9_only_its_own_stream(outcome.poisonings),
+            "P10": p10_redriven_is_whole(outcome.poisonings),
+            "P11": troubles,
+            "P17": p17_views_are_fresh(outcome.calm_ages),
+            "P19": p19_erased_is_gone(outcome.erasures, outcome.found.keys, self._traces(places)),
+        }
         for promise, found in wrong.items():
             for what in found:
                 outcome.wrong(promise, what)
+
+    def _places(self) -> dict[str, bytes]:
+        """All that is kept or told, by place."""
+        found = dict(traces.databases(self.rig.mongo.uri))
+        found |= asyncio.run(traces.topics(self.rig.kafka.bootstrap))
+        for name in self.rig.instances:
+            logs = (self.rig.folder / name).glob(LOGS)
+            found |= {f"log {name}/{log.name}": log.read_bytes() for log in logs}
+            found |= {f"page {name}{page}": self.rig.page(name, page) for page in PAGES}
+        return found
+
+    def _traces(self, places: traces.Places) -> list[str]:
+        secrets = self.rig.secrets
+        files = {"the master key": secrets.master_key, "the digest key": secrets.digest_key}
+        keys = {name: base64.b64decode(file.read_text()) for name, file in files.items()}
+        return traces.Search(PERSONAL, keys).traces(places)
+
+
+def crashes(ended: Sequence[Ended]) -> list[str]:
+    """Processes that ended by themselves, and not as an orchestrator has to expect."""
+    return [
+        f"{each.name} ended by itself with {each.exit_code}: {each.said}"
+        for each in ended
+        if each.exit_code not in EXPECTED_EXITS or EXPECTED_EXITS[each.exit_code] not in each.said
+    ]
 
 
 def _with_kills(plan: Plan, rng: random.Random, instances: Sequence[str]) -> Iterator[Fault]:

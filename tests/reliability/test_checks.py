@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +21,26 @@ from enrolment.domain.enrolment import AttendanceCorrected, AttendanceRecorded, 
 from enrolment.domain.pool import PlaceTaken
 from eventcore.decider import category_of
 from eventcore.event import Event
-from tests.reliability.checks import CHECKS, Case, p17_views_are_fresh, verdicts
+from tests.reliability.checks import (
+    CHECKS,
+    Case,
+    p8_views_are_rebuilt,
+    p9_only_its_own_stream,
+    p10_redriven_is_whole,
+    p17_views_are_fresh,
+    p19_erased_is_gone,
+    verdicts,
+)
 from tests.reliability.clean import expected
+from tests.reliability.elsewhere import PAGE, judged, proofs
+from tests.reliability.elsewhere import PROMISES as ELSEWHERE
 from tests.reliability.evidence import Documents, Found, Place, stored
+from tests.reliability.faults import AWAY_SECONDS, Fault, schedule
 from tests.reliability.history import History
+from tests.reliability.operators import Poisoned, Rebuilt
+from tests.reliability.report import PROMISES, write
+from tests.reliability.rig import Ended
+from tests.reliability.storm import Outcome, Plan, Strike, crashes
 from tests.system.evidence import SERVICES
 from tests.system.platform import ACCEPTED, REFUSED, REPLAYED
 
@@ -300,3 +320,115 @@ def test_p17_old_answers() -> None:
     assert len(p17_views_are_fresh(ages((985, 0.1), (15, 5.0)))) == 1
     assert len(p17_views_are_fresh(ages((998, 0.1), (2, 15.0)))) == 1
     assert p17_views_are_fresh([]), "what was never measured is not promised"
+
+
+def rebuilt(**more: Any) -> Rebuilt:
+    before, after = {"enrolments": 1, "cohorts": 3}, {"enrolments": 2, "cohorts": 4}
+    return replace(Rebuilt("accreditation", 2, True, "", before, after), **more)
+
+
+def test_p8_a_rebuild_without_an_end_a_view_that_did_not_move_and_a_read_that_failed() -> None:
+    assert p8_views_are_rebuilt([rebuilt()], []) == []
+    assert p8_views_are_rebuilt([rebuilt(done=False, said="away")], []) == [
+        "accreditation was not rebuilt in 2 tries: away"
+    ]
+    assert p8_views_are_rebuilt([rebuilt(after={"enrolments": 2, "cohorts": 3})], []) == [
+        "accreditation was rebuilt, and cohorts did not move on"
+    ]
+    assert p8_views_are_rebuilt([rebuilt()], ["accreditation-1: NOT_FOUND"]) == [
+        "a read failed: accreditation-1: NOT_FOUND"
+    ]
+
+
+def poisoned(**more: Any) -> Poisoned:
+    came = [
+        SimpleNamespace(
+            topic="t", partition=0, offset=n, key=b"k", value=b"v", headers=[("ce_sequence", str(n).encode())]
+        )
+        for n in (1, 2, 3)
+    ]
+    held = [
+        {"stream": MARKED, "version": n, "topic": "t", "partition": 0, "offset": n, "key": b"k", "value": b"v"}
+        | {"headers": [["ce_sequence", str(n).encode()]]}
+        for n in (2, 3)
+    ]
+    return replace(Poisoned(MARKED, held, came, flowed=True, redriven=2, left=[]), **more)
+
+
+def test_p9_what_is_held_in_part_otherwise_than_it_came_or_holds_others_up() -> None:
+    good = poisoned()
+    assert p9_only_its_own_stream([good]) == []
+    wrong = [
+        poisoned(held=[]),
+        poisoned(held=good.held[:1]),
+        poisoned(held=[{**good.held[0], "value": b"else"}, good.held[1]]),
+        poisoned(held=[*good.held, {**good.held[0], "stream": "cohort-c1"}]),
+        poisoned(flowed=False),
+    ]
+    assert [len(p9_only_its_own_stream([each])) for each in wrong] == [1, 1, 1, 1, 1]
+
+
+def test_p10_a_record_that_is_still_held_after_the_redrive() -> None:
+    assert p10_redriven_is_whole([poisoned()]) == []
+    assert len(p10_redriven_is_whole([poisoned(left=poisoned().held)])) == 1
+
+
+def test_p19_a_key_that_is_left_or_came_back_or_was_never_buried_and_a_word_that_stands_somewhere() -> None:
+    gone: dict[str, Any] = {"_id": "p1", "erased": INSTANT}
+    assert p19_erased_is_gone(["p1"], {"enrolment": {"p1": gone}}, []) == []
+    for key in ({"_id": "p1", "wrapped": b"k"}, {**gone, "wrapped": b"k"}, None):
+        assert len(p19_erased_is_gone(["p1"], {"enrolment": {"p1": key} if key else {}}, [])) == 1
+    assert p19_erased_is_gone(["p1"], {"enrolment": {"p1": gone}}, ["the name in a log"]) == ["the name in a log"]
+
+
+def test_a_process_that_ends_by_itself_is_no_crash_only_with_the_words_of_an_expected_end() -> None:
+    expected_ = [Ended("a", 70, "x\nwatchdog-stale\nstopped"), Ended("a", 75, "a cannot start: no answer within 60 s")]
+    crashed = [Ended("a", 70, "process-failed"), Ended("a", 75, "else"), Ended("a", -11, ""), Ended("a", None, "")]
+    assert crashes(expected_) == []
+    assert len(crashes([*expected_, *crashed])) == len(crashed)
+
+
+def test_a_run_that_was_too_short_is_not_enough() -> None:
+    outcome = Outcome(1, "none", kills=3, duplicated=0)
+    outcome.wanted = Plan([], kills=3, commands=4, seconds=1, kills_between=0, calm=0)
+    outcome.strikes = [Strike(Fault("duplicate", "enrolment"), 0, 0, None)]
+    answered(outcome.history, ("open", ACCEPTED, "cohort-c1", 1))
+    assert outcome.short == ["1 of 4 acknowledged commands", "0 of 1 records sent again", "0 of 1 erased people"]
+
+
+def test_a_run_that_broke_off_is_reported_as_not_checked(tmp_path: Path) -> None:
+    outcome = Outcome(1, "none")
+    outcome.wrong("The harness failed", "OSError: no space left")
+    page = write(outcome, "broken", "make again", folder=tmp_path).read_text()
+    assert "The harness failed: OSError: no space left" in page
+    assert page.count("| not checked |") == len(PROMISES)
+
+
+def test_a_schedule_reaches_every_link_and_every_long_absence_and_a_seed_is_the_same_one_again() -> None:
+    instances = {f"{service}-{n}": service for service in SERVICES for n in (1, 2)}
+    faults = list(islice(schedule(7, instances), 150))
+    assert {f.kind for f in faults} >= {"kill", "terminate", "duplicate", "offset reset", "rebuild", "poison"}
+    linked = {(instances[name], server) for f in faults for name, _, server in [f.what.partition("/")] if server}
+    assert linked == {(service, server) for service in SERVICES for server in ("kafka", "mongo")}
+    assert {f.kind for f in faults if f.seconds == AWAY_SECONDS} == {"away", "zombie", "half-open", "refuse"}
+    assert list(islice(schedule(7, instances), 150)) == faults
+    assert list(islice(schedule(8, instances), 150)) != faults
+
+
+WANTED = {"P14": ("a backup restores", ("tests/test_a.py",)), "P15": ("one trace", ("tests/test_b.py",))}
+RESULTS = """<testsuites><testsuite>
+<testcase file="tests/test_a.py" name="one"/><testcase file="tests/test_a.py" name="two">{}</testcase>
+<testcase file="tests/test_b.py" name="three">{}</testcase></testsuite></testsuites>"""
+
+
+def test_what_other_tests_prove_is_counted_and_what_failed_or_never_ran_is_told() -> None:
+    good = judged(WANTED, RESULTS.format("", ""))
+    assert [(p.tests, p.failed) for p in good.values()] == [(2, []), (1, [])]
+    bad = judged(WANTED, RESULTS.format("<failure/>", "<skipped/>"))
+    assert [p.failed for p in bad.values()] == [["tests/test_a.py::two"], ["tests/test_b.py: no test of it ran"]]
+
+
+def test_the_page_of_promises_names_tests_for_all_that_are_proved_elsewhere() -> None:
+    found = proofs(PAGE.read_text())
+    assert list(found) == list(ELSEWHERE)
+    assert all(files for _, files in found.values())

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
 AGAIN = f"SEED={SEED} pytest tests/reliability/test_storm.py"
 KILLS, COMMANDS = 20, 2_000
+KILLS_BETWEEN, CALM = 2, 10
 # Rows are more than commands: twins send the same ones twenty times.
 ROWS_A_SECOND, ROWS = 40.0, 3_500
 FAULTS = (
@@ -31,6 +32,8 @@ FAULTS = (
     Fault("duplicate", "enrolment"),
     Fault("offset reset", "accreditation"),
     Fault("rolling restart", "mentoring"),
+    Fault("rebuild", "accreditation-2", amount=1),
+    Fault("poison", "accreditation"),
 )
 
 
@@ -41,9 +44,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     rig = Rig(tmp_path_factory.mktemp("storm"))
     rig.start()
     try:
-        plan = Plan(
-            rng.sample(FAULTS, len(FAULTS)), kills=None, commands=COMMANDS, seconds=900, kills_between=3, calm=10
-        )
+        faults = rng.sample(FAULTS, len(FAULTS))
+        plan = Plan(faults, KILLS, COMMANDS, seconds=900, kills_between=KILLS_BETWEEN, calm=CALM)
         ran = Storm(rig, SEED, Pace(ROWS_A_SECOND, ROWS), print).run(plan)
     finally:
         rig.close()
@@ -52,8 +54,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 def test_enough_befell_the_platform_to_prove_anything(outcome: Outcome) -> None:
-    assert outcome.kills >= KILLS
-    assert outcome.history.counted()["ok"] >= COMMANDS
+    assert outcome.short == []
     assert {strike.fault.kind for strike in outcome.strikes} >= {fault.kind for fault in FAULTS}
 
 
@@ -61,6 +62,11 @@ def test_enough_befell_the_platform_to_prove_anything(outcome: Outcome) -> None:
 @pytest.mark.parametrize("promise", [promise for promise in report.PROMISES if promise != "P17"])
 def test_no_promise_was_broken(outcome: Outcome, promise: str) -> None:
     assert not outcome.violations.get(promise), f"{promise}; again: {AGAIN}"
+
+
+def test_the_builder_was_killed_and_what_stood_aside_was_redriven_by_hand(outcome: Outcome) -> None:
+    assert [(r.service, r.tries > 1) for r in outcome.rebuilds] == [("accreditation", True)]
+    assert [p.redriven > 1 for p in outcome.poisonings] == [True]
 
 
 def test_freshness_was_measured(outcome: Outcome) -> None:

@@ -17,10 +17,10 @@ from credence.accreditation.v1 import assessments_pb2 as work
 from credence.enrolment.v1 import attendance_pb2, cohorts_pb2, enrolments_pb2, people_pb2
 from credence.mentoring.v1 import matches_pb2, mentors_pb2
 from credence_cli.identity import Identity
-from tests.reliability.clients import UNPACED, Client, Pace, Stopped, Unhealed
+from tests.reliability.clients import UNPACED, Client, Pace, Stopped
 from tests.reliability.history import History
 from tests.reliability.rig import Rig
-from tests.system.platform import ADMISSIONS, CONFLICT, IMPORTER, STORED, outcomes_of, settled, told
+from tests.system.platform import ADMISSIONS, CONFLICT, IMPORTER, PRIVACY_OFFICER, STORED, outcomes_of, settled, told
 from tests.system.story import ABSENT, PRESENT, ago
 
 LATE = attendance_pb2.ATTENDANCE_STATE_LATE
@@ -31,12 +31,17 @@ CROWD, PLACES = 9, 4
 MEETINGS = 8
 RIVALS = 50
 TWINS = 20
+GOING = 3
+TROUBLED_SECONDS = 1.0
+# What stands in the store under the keys of those who are erased, and must be readable nowhere.
+PERSONAL = {"the name": 'Zoë "Traceless" O\'Sample', "the portrait": "Zoë's portrait, which nobody may keep"}
 HELD = 300  # days ago: when the mentors' seminars and the mentoring began
 
 
 @dataclass
 class Writers:
-    """All clients of a run. `troubles`: what sending again did not heal, and answers that must not be."""
+    """All clients of a run. `troubles`: what sending again did not heal, and answers that must not be; `erasures`: who
+    was erased, acknowledged."""
 
     rig: Rig
     history: History
@@ -46,6 +51,7 @@ class Writers:
     over: threading.Event = field(default_factory=threading.Event)
     troubles: list[str] = field(default_factory=list)
     mentors: tuple[str, ...] = ()
+    erasures: list[str] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def client(self, writer: str, number: int) -> Client:
@@ -66,8 +72,9 @@ class Writers:
                 each(self.client(writer, number), f"{self.run}-{writer}-{number}")
             except Stopped:
                 return
-            except (Unhealed, AssertionError) as error:
-                self.troubles.append(f"{writer}, round {number}: {error}")
+            except Exception as error:  # noqa: BLE001 - told in the report; the other rounds go on
+                self.troubles.append(f"{writer}, round {number}: {type(error).__name__}: {error}")
+                self.over.wait(TROUBLED_SECONDS)
             number += 1
 
     def stop(self) -> None:
@@ -186,6 +193,41 @@ class Writers:
         other = outcomes_of(aside.sends(request("Sample B"), IMPORTER))
         if any(outcome.status != CONFLICT for outcome in other):
             raise AssertionError(f"the same id with another body: {told(other)}")
+
+    def erased(self, client: Client, name: str) -> None:
+        """People who come with a name and a portrait, learn, are erased, and are marked and named once more."""
+        cohort, people = f"c-{name}", [f"p{n}-{name}" for n in range(GOING)]
+        opens(client, cohort, COURSE, "ipc", BEGAN)
+        registers(client, people)
+        enrols(client, cohort, people)
+        # Not in the history: the same again is refused once they are erased.
+        aside = Client(client.rig, History(), client.rng, client.over, client.pace)
+        names = people_pb2.NamePeopleRequest(
+            rows=[people_pb2.NamePerson(command_id=f"name-{p}", person_id=p, name=PERSONAL["the name"]) for p in people]
+        )
+        stored(aside, names, ADMISSIONS)
+        portraits = [
+            mentors_pb2.RegisterMentor(
+                command_id=f"mentor-{p}", person_id=p, background="children", sector="public", in_post=True,
+                employer_id="sample-council", pen_portrait=PERSONAL["the portrait"],
+            )
+            for p in people
+        ]  # fmt: skip
+        stored(aside, mentors_pb2.RegisterMentorsRequest(rows=portraits), ADMISSIONS)
+        for sessions in (SESSIONS[:2], SESSIONS[2:]):
+            marks = [mark(cohort, p, s, PRESENT) for p in people for s in sessions]
+            stored(client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=marks), IMPORTER)
+            rows = [
+                people_pb2.ErasePerson(command_id=f"erase-{p}-{sessions[0]}", person_id=p, reason_code="person-asked")
+                for p in people
+            ]
+            stored(client, people_pb2.ErasePeopleRequest(rows=rows), PRIVACY_OFFICER)
+        self.erasures += people
+        for row in names.rows:
+            row.command_id += "-again"
+        answers = told(outcomes_of(aside.sends(names, ADMISSIONS)))
+        if set(answers) != {"person-erased"}:
+            raise AssertionError(f"named after the erasure: {answers}")
 
     # ---- before the faults
 

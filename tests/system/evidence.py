@@ -6,6 +6,7 @@ services' own, for that is what the topic must equal.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from eventcore.record import MARKER_TYPE
 from mentoring.main import PARTS as MENTORING
 from servicekit.runtime import Parts, published
 
+KNOWN_SECONDS = 10.0
 SERVICES = {parts.name: parts for parts in (ENROLMENT, ACCREDITATION, MENTORING)}
 
 
@@ -110,10 +112,8 @@ async def records(bootstrap: str, topic: str) -> list[Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        await consumer._client.force_metadata_update()
-        numbers = consumer.partitions_for_topic(topic) or set()
+        numbers = await _partitions(consumer, topic)
         partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-        assert partitions, f"{topic} has no partitions"
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
@@ -124,6 +124,15 @@ async def records(bootstrap: str, topic: str) -> list[Any]:
     finally:
         await consumer.stop()
     return [record for batch in found.values() for record in batch]
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    """A topic that was made just now is not known everywhere at once."""
+    async with asyncio.timeout(KNOWN_SECONDS):
+        while True:
+            await consumer._client.force_metadata_update()
+            if numbers := consumer.partitions_for_topic(topic):
+                return set(numbers)
 
 
 def as_public(record: Any) -> Public:

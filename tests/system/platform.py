@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ T = TypeVar("T")
 ADMISSIONS = Identity.of("admissions")
 IMPORTER = Identity.of("importer")
 OPERATOR = Identity.of("operator")
+PRIVACY_OFFICER = Identity.of("privacy-officer")
 
 
 class Refused(Exception):
@@ -71,6 +72,12 @@ def open_channel(address: str) -> grpc.Channel:
 def answer(channel: grpc.Channel, request: Message, token: str, seconds: float = CALL_SECONDS) -> Any:
     """The answer to the RPC that takes this request, a list where it is a stream. Raises Refused. No token: none is
     sent."""
+    found = answers(channel, request, token, seconds)
+    return list(found) if BY_REQUEST[type(request)].streams else next(found)
+
+
+def answers(channel: grpc.Channel, request: Message, token: str, seconds: float) -> Iterator[Any]:
+    """The same as it comes: one answer, or those of a stream, each when it is there."""
     rpc = BY_REQUEST[type(request)]
     method: Any = (channel.unary_stream if rpc.streams else channel.unary_unary)(
         rpc.path,
@@ -80,7 +87,7 @@ def answer(channel: grpc.Channel, request: Message, token: str, seconds: float =
     metadata: tuple[tuple[str, str | bytes], ...] = (("authorization", f"Bearer {token}"),) if token else ()
     try:
         given = method(request, timeout=seconds, metadata=metadata)
-        return list(given) if rpc.streams else given
+        yield from given if rpc.streams else (given,)
     except grpc.RpcError as error:
         raise refusal_of(error) from error
 

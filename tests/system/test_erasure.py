@@ -37,7 +37,17 @@ from credence.mentoring.v1 import mentors_pb2
 from credence.operations.v1 import privacy_pb2
 from credence_cli.identity import Identity
 from tests.system.evidence import SERVICES, Databases
-from tests.system.platform import ADMISSIONS, IMPORTER, Platform, Refused, all_stored, outcomes_of, settled, told
+from tests.system.platform import (
+    ADMISSIONS,
+    IMPORTER,
+    PRIVACY_OFFICER,
+    Platform,
+    Refused,
+    all_stored,
+    outcomes_of,
+    settled,
+    told,
+)
 from tests.system.story import Story, ago
 from tests.system.test_held import PLACED, Put, put
 from tests.system.traces import Places, Search, backups, databases, everywhere, files, forms, topics
@@ -47,7 +57,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 PROGRAMME, PROVIDER, CREDIT = "r14-commissioners-course", "ipc", "commissioning-credit"
 LEAK = 'Żaneta "leak" Sample'
-PRIVACY_OFFICER = Identity.of("privacy-officer")
 ERASED = 2
 LISTENERS = ("accreditation", "mentoring")
 SAID = 5  # different names and portraits of each that are sent in the storm, again and again
