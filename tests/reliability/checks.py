@@ -111,6 +111,12 @@ def p6_each_event_counts_once(case: Case, at: datetime | None = None) -> list[st
     return wrong
 
 
+def p6_like_the_clean(name: str, standings: Sequence[str], clean: Sequence[str]) -> list[str]:
+    """A round's standings, a kind each, are those of the learners whom nothing befell."""
+    pairs = enumerate(zip(standings, clean, strict=True))
+    return [f"the standing of kind {kind} in {name} is not that of a clean run" for kind, (a, b) in pairs if a != b]
+
+
 def p7_same_id_same_answer(case: Case) -> list[str]:
     """One place an id, and one set of events; what was stored is never answered as if it were not."""
     wrong = [f"{name}: {twice}" for name, stored in case.found.stored.items() for twice in plain.twice(stored)]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -29,6 +30,7 @@ DUPLICATED_MAX = 3_000
 SERVERS = ("kafka", "mongo")
 CUT_OFF = ("half-open", "refuse")
 T = TypeVar("T")
+Lasted = Callable[[], bool]
 AWAY_SECONDS = 60.0  # the longest that the fault model has
 
 
@@ -47,14 +49,12 @@ class Fault:
 
 
 class Struck:
-    """Strikes faults on a rig. `over` ends the waiting within one early; `meanwhile(fault)` spends the time of one that
-    only lasts; `duplicated` counts the records that were sent again."""
+    """Strikes faults on a rig. `meanwhile(spared, over)` spends the time of one that only lasts, and may do to others
+    what it likes, but not to those spared; `duplicated` counts the records that were sent again."""
 
-    def __init__(
-        self, rig: Rig, operators: Operators, over: threading.Event, meanwhile: Callable[[Fault], None]
-    ) -> None:
+    def __init__(self, rig: Rig, operators: Operators, meanwhile: Callable[[Sequence[str], Lasted], None]) -> None:
         self._rig = rig
-        self._over = over
+        self._operators = operators
         self._meanwhile = meanwhile
         self.duplicated = 0
         self._kinds: Mapping[str, Callable[[Fault], None]] = {
@@ -66,7 +66,7 @@ class Struck:
             **dict.fromkeys(("come and go", "away"), self._come_and_go),
             "duplicate": self._duplicate,
             "offset reset": self._reset,
-            "rebuild": lambda fault: operators.rebuild(fault.what, kills=int(fault.amount)),
+            "rebuild": self._rebuild,
             "poison": lambda fault: operators.poison(fault.what),
             **dict.fromkeys(("delay", "slow", "half-open", "refuse", "cut"), self._link),
         }
@@ -85,7 +85,7 @@ class Struck:
     def _zombie(self, fault: Fault) -> None:
         self._rig.pause(fault.what)
         try:
-            self._meanwhile(fault)
+            self._lasts(fault)
         finally:
             self._rig.resume(fault.what)
 
@@ -101,14 +101,25 @@ class Struck:
 
     def _come_and_go(self, fault: Fault) -> None:
         with self._rig.down(fault.what):
-            self._meanwhile(fault)
+            self._lasts(fault)
 
     def _link(self, fault: Fault) -> None:
         mode: Mode = fault.kind  # type: ignore[assignment]
         self._rig.disturb(fault.what, mode, fault.amount)
         if mode != "cut":
-            self._meanwhile(fault)
+            self._lasts(fault)
             self._rig.disturb(fault.what, "pass")
+
+    def _lasts(self, fault: Fault) -> None:
+        end = time.monotonic() + fault.seconds
+        self._meanwhile([fault.what.partition("/")[0]], lambda: time.monotonic() > end)
+
+    def _rebuild(self, fault: Fault) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(self._operators.rebuild, fault.what, int(fault.amount))
+            # Its own service is the operator's to kill: a builder that is killed all the time never ends.
+            self._meanwhile(self._rig.of(self._rig.instances[fault.what]), done.done)
+            done.result()
 
     def _duplicate(self, fault: Fault) -> None:
         with suppress(KafkaError):  # Kafka may be coming back from the fault before

@@ -92,7 +92,7 @@ def _operations(outcome: Outcome) -> dict[str, str]:
         "P3": f"{events} events against {records} records",
         "P4": f"{records} records",
         "P5": f"{records} records",
-        "P6": f"{documents} documents and {targets} results, by hash",
+        "P6": f"{documents} documents and {targets} results, by hash; {outcome.alike} times all kinds of learners",
         "P7": f"{outcome.sent_again} commands sent once more after everything",
         "P8": f"{len(outcome.rebuilds)} rebuilds of all views of a service in {tries} tries, beside "
         f"{len(outcome.served)} reads",

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from pymongo.errors import PyMongoError
 
 from credence_cli.topics import TopicsError
+from tests.reliability.alike import Alike
 from tests.reliability.checks import (
     Case,
+    p6_like_the_clean,
     p8_views_are_rebuilt,
     p9_only_its_own_stream,
     p10_redriven_is_whole,
@@ -43,6 +45,7 @@ WHOLE_SECONDS = 240.0
 REST_SECONDS = 240.0
 KILL_AFTER_ROWS = 40  # acknowledged since the last kill, so that every kill meets work
 KILL_SECONDS = 3.0
+LOOK_SECONDS = 0.1
 AGAIN_BATCHES = 150
 # What an orchestrator starts again by design, by exit code and what it says: work that was stuck, servers away at the
 # start. The same code with other words is a crash.
@@ -85,6 +88,7 @@ class Outcome:
     rebuilds: Sequence[Rebuilt] = ()
     poisonings: Sequence[Poisoned] = ()
     erasures: Sequence[str] = ()
+    alike: int = 0
     searched_bytes: int = 0
     found: Found | None = None
     concluded: bool = False
@@ -116,6 +120,7 @@ class Outcome:
         reached.append(("rebuilds", len(self.rebuilds), int("rebuild" in struck)))
         reached.append(("streams that could not be read", len(self.poisonings), int("poison" in struck)))
         reached.append(("erased people", len(self.erasures), 1))
+        reached.append(("rounds of learners treated alike", self.alike, 1))
         return [f"{found} of {wanted} {what}" for what, found, wanted in reached if found < wanted]
 
     def wrong(self, promise: str, what: str) -> None:
@@ -129,7 +134,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Plan:
     """How much: the faults in order, and how many kills and acknowledged `commands` are wanted. An `endless` schedule
-    ends when both are there, and others are killed while a fault lasts; one with an end is struck to its end. Either
+    ends when both are there; one with an end is struck to its end, and what kills are wanting come after it. Either
     ends at `seconds`, whatever is left. `kills_between` single instances are killed in a burst before each other fault.
     `calm`: how many answers are looked at, before the first fault and after each recovery, to see how fresh views are
     when all is well."""
@@ -154,21 +159,25 @@ class Storm:
         self._fresh = Freshness(rig, self.outcome.history, self._run)
         self._writers = Writers(rig, self.outcome.history, self._run, seed, pace)
         self._operators = Operators(rig, self.outcome.history, self._run, self._over, self._fresh.fresh_since)
-        self._struck = Struck(rig, self._operators, self._over, self._meanwhile)
-        self._kills_meanwhile = False
+        self._alike = Alike(rig)
+        self._struck = Struck(rig, self._operators, self._meanwhile)
 
     def run(self, plan: Plan) -> Outcome:
         """The whole run, on a rig that has been started."""
         outcome, began = self.outcome, time.monotonic()
-        outcome.wanted, self._kills_meanwhile = plan, plan.endless
+        outcome.wanted = plan
         w = self._writers
         w.prepare()
+        self._alike.begin(w.client("alike", 0), f"clean-{self._run}")
         try:
             self._fresh.start()
             settled("freshness is served", lambda: self._fresh.fresh_since(began), seconds=WHOLE_SECONDS)
-            w.start([w.course, w.course, w.queue, w.mentees, w.rivals, w.twins, w.erased])
+            w.start([w.course, w.course, w.queue, w.mentees, w.rivals, w.twins, w.erased, self._alike.alike])
             self._calm(plan.calm)
             self._faults(plan, began)
+            while self.rig.kills < plan.kills and time.monotonic() - began < plan.seconds:
+                self._strike(Fault("kill", self._rng.choice(sorted(self.rig.instances))))
+                self._tell()
             outcome.history.await_acknowledged(plan.commands, began + plan.seconds - time.monotonic())
             w.stop()
             self.rig.mend()
@@ -219,17 +228,18 @@ class Storm:
         whole = None if burst else self._await_whole(ended)
         self.outcome.strikes.append(Strike(fault, began, ended, whole))
 
-    def _meanwhile(self, fault: Fault) -> None:
-        """The time of a fault that only lasts. In a run for long others are killed in it, each over some work."""
-        history, end = self.outcome.history, time.monotonic() + fault.seconds
-        others = [name for name in sorted(self.rig.instances) if name != fault.what.partition("/")[0]]
-        while self._kills_meanwhile and history.await_acknowledged(
-            history.acknowledged + KILL_AFTER_ROWS, end - time.monotonic()
-        ):
+    def _meanwhile(self, spared: Sequence[str], over: Callable[[], bool]) -> None:
+        """While a fault only lasts others are killed, each over some work."""
+        history = self.outcome.history
+        others = [name for name in sorted(self.rig.instances) if name not in spared]
+        aim = history.acknowledged + KILL_AFTER_ROWS
+        while not over():
+            if not history.await_acknowledged(aim, LOOK_SECONDS):
+                continue
+            aim = history.acknowledged + KILL_AFTER_ROWS
             kill, began = Fault("kill", self._rng.choice(others)), time.monotonic()
             self._struck.strike(kill)
             self.outcome.strikes.append(Strike(kill, began, time.monotonic(), None))
-        self._over.wait(max(0.0, end - time.monotonic()))
 
     def _await_whole(self, since: float) -> float | None:
         try:
@@ -302,6 +312,10 @@ class Storm:
             "P17": p17_views_are_fresh(outcome.calm_ages),
             "P19": p19_erased_is_gone(outcome.erasures, outcome.found.keys, self._traces(places)),
         }
+        wrong["P6"] += [
+            each for name, found in self._alike.served() for each in p6_like_the_clean(name, found, self._alike.clean)
+        ]
+        outcome.alike = len(self._alike.rounds) - 1
         for promise, found in wrong.items():
             for what in found:
                 outcome.wrong(promise, what)

@@ -24,6 +24,7 @@ from eventcore.event import Event
 from tests.reliability.checks import (
     CHECKS,
     Case,
+    p6_like_the_clean,
     p8_views_are_rebuilt,
     p9_only_its_own_stream,
     p10_redriven_is_whole,
@@ -292,6 +293,12 @@ def test_p6_a_place_that_was_taken_and_never_given() -> None:
     assert any("still has something to command" in wrong for wrong in CHECKS["P6"](case))
 
 
+def test_p6_a_standing_that_counts_an_event_twice() -> None:
+    clean = ['have: "3"', 'have: "1"']
+    assert p6_like_the_clean("x", clean, clean) == []
+    assert len(p6_like_the_clean("x", ['have: "4"', 'have: "1"'], clean)) == 1
+
+
 def test_p7_two_answers_to_one_id() -> None:
     case = a_case()
     answered(case.history, ("mark", REPLAYED, MARKED, 4))
@@ -393,7 +400,12 @@ def test_a_run_that_was_too_short_is_not_enough() -> None:
     outcome.wanted = Plan([], kills=3, commands=4, seconds=1, kills_between=0, calm=0)
     outcome.strikes = [Strike(Fault("duplicate", "enrolment"), 0, 0, None)]
     answered(outcome.history, ("open", ACCEPTED, "cohort-c1", 1))
-    assert outcome.short == ["1 of 4 acknowledged commands", "0 of 1 records sent again", "0 of 1 erased people"]
+    assert outcome.short == [
+        "1 of 4 acknowledged commands",
+        "0 of 1 records sent again",
+        "0 of 1 erased people",
+        "0 of 1 rounds of learners treated alike",
+    ]
 
 
 def test_a_run_that_broke_off_is_reported_as_not_checked(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.reliability.planted import BUGS, Bug, overlay, unreadable
 from tests.reliability.rig import Rig
 from tests.reliability.writers import COURSE, LATE, SESSIONS, Writers, enrols, mark, opens, registers, stored
 from tests.system.evidence import SERVICES, records
-from tests.system.platform import ADMISSIONS, IMPORTER, settled
+from tests.system.platform import ADMISSIONS, IMPORTER, outcomes_of, settled
 from tests.system.story import PRESENT
 
 pytestmark = pytest.mark.servers
@@ -42,6 +42,7 @@ STUCK = "enrolment-c1--p7"
 # Between a cohort's opening with its timetable and the cancellation of one of its sessions, both with their headers.
 RECORD_BYTES = 700
 SEEN_SECONDS = 12.0
+STEP_SECONDS, STEPS = 0.25, 6  # one way to the database; how many ways a command goes at least, and some more
 LOOK_SECONDS = 60.0  # what one look may take
 LOOKS = 80
 POISON_SECONDS = 400.0
@@ -81,6 +82,12 @@ class Stage:
     @property
     def writers(self) -> Writers:
         return Writers(self.rig, self.history, "planted", 1)
+
+    def asks(self, instance: str, request: Any) -> None:
+        """Once, of this instance; the answer is noted."""
+        self.history.sent("enrolment", request.rows)
+        answer = self.rig.ask(instance, request, IMPORTER)
+        self.history.answered("enrolment", request.rows, outcomes_of(answer))
 
     def enrolled(self, *people: str) -> None:
         opens(self.client, "c1", COURSE, "ipc", 70)
@@ -194,6 +201,26 @@ def named_there_and_back(stage: Stage) -> dict[str, list[str]]:
         row = people_pb2.NamePerson(command_id=command, person_id="p1", name=name)
         stage.client.sends(people_pb2.NamePeopleRequest(rows=[row]), ADMISSIONS)
     return _of(stage, "P7", "enrolment")
+
+
+def woken_with_a_write_under_way(stage: Stage) -> dict[str, list[str]]:
+    """An instance is paused at each step of a command; the other one answers it meanwhile; then the first wakes up."""
+    stage.rig.disturb("enrolment-1/mongo", "delay", STEP_SECONDS)
+    with ThreadPoolExecutor(1) as pool:
+        for steps in range(1, STEPS + 1):
+            row = people_pb2.RegisterPerson(command_id=f"reg-{steps}", person_id=f"p{steps}")
+            request = people_pb2.RegisterPeopleRequest(rows=[row])
+            slept = pool.submit(stage.asks, "enrolment-1", request)
+            threading.Event().wait(steps * STEP_SECONDS)  # how far it has come is what is varied
+            stage.rig.pause("enrolment-1")
+            try:
+                stage.asks("enrolment-2", request)
+            finally:
+                stage.rig.resume("enrolment-1")
+            slept.result()
+    stage.rig.mend()
+    stage.rests("enrolment")
+    return _of(stage, "P1 P2 P7", "enrolment")
 
 
 def killed_while_kafka_is_away(stage: Stage) -> dict[str, list[str]]:
@@ -338,6 +365,7 @@ def looked_at_for_a_while(stage: Stage) -> dict[str, list[str]]:
 
 
 ENROLMENT = ("enrolment-1",)
+BOTH_OF_ENROLMENT = ("enrolment-1", "enrolment-2")
 ONE_EACH = ("enrolment-1", "accreditation-1")
 BROUGHT_OUT: dict[str, tuple[Scenario, tuple[str, ...]]] = {
     "answered_before_append": (killed_after_an_answer, ENROLMENT),
@@ -437,6 +465,15 @@ def test_without_a_bug_the_same_faults_leave_nothing_wrong(rig: Rig, name: str, 
 def test_one_poison_among_a_thousand_streams_and_its_fix(rig: Rig, tmp_path: Path) -> None:
     with staged(rig, ONE_EACH, tmp_path) as stage:
         assert poison(stage, streams=1_000) == {"P9": [], "P10": []}
+
+
+@pytest.mark.parametrize("bug", [None, "no_unique_id"])
+def test_a_process_that_wakes_with_a_write_under_way_does_no_harm(rig: Rig, tmp_path: Path, bug: str | None) -> None:
+    """Shown red where the slot of a version is not unique."""
+    with staged(rig, BOTH_OF_ENROLMENT, tmp_path, *([BUGS[bug]] if bug else [])) as stage:
+        found = woken_with_a_write_under_way(stage)
+    assert bool(found["P2"]) is (bug is not None), found
+    assert bug or not any(found.values()), found
 
 
 def test_one_poison_among_a_few_streams_and_its_fix(rig: Rig, tmp_path: Path) -> None:

@@ -317,18 +317,25 @@ def mark(cohort: str, person: str, session: str, state: Any, **more: Any) -> att
 
 
 def _project(cohort: str, person: str, rng: random.Random) -> Iterator[work.RecordAssessment]:
+    if rng.random() < 0.3:
+        return
+    referred = rng.random() < 0.3
+    yield from taken(cohort, person, [work.RESULT_REFERRED, work.RESULT_PASSED] if referred else [work.RESULT_PASSED])
+
+
+def taken(cohort: str, person: str, results: Sequence[work.Result.ValueType]) -> Iterator[work.RecordAssessment]:
+    """The course's project, with these results one after the other; none: it is not even registered for."""
+
     def step(name: str, **more: Any) -> work.RecordAssessment:
         return work.RecordAssessment(
             command_id=f"{name}-{person}", cohort_id=cohort, person_id=person, component_id="project", **more
         )
 
-    if rng.random() < 0.3:
-        return
-    yield step("opt-in", register=work.RecordAssessment.Register())
-    referred = rng.random() < 0.3
-    for n, result in enumerate([work.RESULT_REFERRED, work.RESULT_PASSED] if referred else [work.RESULT_PASSED]):
-        for name, taken in _steps(result, days_ago=20 - n):
-            yield step(f"{name}-{n}", **taken)
+    if results:
+        yield step("opt-in", register=work.RecordAssessment.Register())
+    for n, result in enumerate(results):
+        for name, taken_ in _steps(result, days_ago=20 - n):
+            yield step(f"{name}-{n}", **taken_)
 
 
 def _steps(result: work.Result.ValueType, days_ago: int = 20) -> Iterator[tuple[str, dict[str, Any]]]:

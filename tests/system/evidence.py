@@ -7,7 +7,6 @@ services' own, for that is what the topic must equal.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,13 +67,6 @@ class Databases:
 
     def _appends(self, service: str, where: dict[str, Any]) -> list[dict[str, Any]]:
         return list(self._client[f"credence_{service}"]["appends"].find(where))
-
-    def stored(self, service: str, run: str) -> Stored:
-        """Everything of the streams whose names hold `run`."""
-        found = self._appends(service, {"stream": {"$regex": re.escape(run)}})
-        found.sort(key=lambda document: (document["stream"], document["first"]))
-        steps = [Acknowledged(s["id"], d["stream"], s["last"]) for d in found for s in d["steps"]]
-        return Stored(tuple(steps), tuple(e for document in found for e in public(SERVICES[service], document)))
 
     def undelivered(self, service: str) -> int:
         """How many appends are not yet folded, or not yet published."""
@@ -142,13 +134,7 @@ def as_public(record: Any) -> Public:
     )
 
 
-# The checks. Each gives what is wrong, nothing when all is well; test_kill.py shows each red on a planted fault.
-
-
-def lost(acknowledged: Sequence[Acknowledged], stored: Stored) -> list[Acknowledged]:
-    """Acknowledged and not stored, or not where it was said to be (P1)."""
-    there = set(stored.steps)
-    return [row for row in acknowledged if row not in there]
+# The checks. Each gives what is wrong, nothing when all is well; tests/reliability shows each red.
 
 
 def twice(stored: Stored) -> list[str]:
