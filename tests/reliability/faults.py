@@ -36,16 +36,19 @@ AWAY_SECONDS = 60.0  # the longest that the fault model has
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of a schedule. `what` is an instance, a service, a server, or a link, as `kind` has it."""
+    """One entry of a schedule. `what` is an instance, a service, a server, or a link, as `kind` has it; `beside` is
+    struck while it lasts."""
 
     kind: str
     what: str
     seconds: float = 0.0
     amount: float = 0.0
+    beside: tuple[Fault, ...] = ()
 
     def __str__(self) -> str:
         more = [f"{self.amount:g}"] if self.amount else []
-        return " ".join([self.kind, self.what, *more, *([f"{self.seconds:.1f} s"] if self.seconds else [])])
+        lasts = [f"{self.seconds:.1f} s"] if self.seconds else []
+        return " ".join([self.kind, self.what, *more, *lasts, *(f"with {each}" for each in self.beside)])
 
 
 class Struck:
@@ -112,6 +115,8 @@ class Struck:
 
     def _lasts(self, fault: Fault) -> None:
         end = time.monotonic() + fault.seconds
+        for each in fault.beside:
+            self.strike(each)
         self._meanwhile([fault.what.partition("/")[0]], lambda: time.monotonic() > end)
 
     def _rebuild(self, fault: Fault) -> None:

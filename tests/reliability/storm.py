@@ -176,8 +176,9 @@ class Storm:
             self._calm(plan.calm)
             self._faults(plan, began)
             while self.rig.kills < plan.kills and time.monotonic() - began < plan.seconds:
-                self._strike(Fault("kill", self._rng.choice(sorted(self.rig.instances))))
-                self._tell()
+                kill = Fault("kill", self._rng.choice(sorted(self.rig.instances)))
+                self._strike(kill)
+                self._tell(kill)
             outcome.history.await_acknowledged(plan.commands, began + plan.seconds - time.monotonic())
             w.stop()
             self.rig.mend()
@@ -202,7 +203,7 @@ class Storm:
             if (plan.endless and enough) or time.monotonic() - began > plan.seconds:
                 return
             self._strike(fault)
-            self._tell()
+            self._tell(fault)
             if self.outcome.strikes[-1].whole is not None:
                 self._calm(plan.calm)
 
@@ -226,7 +227,7 @@ class Storm:
             self.outcome.wrong("P11", f"{fault}: {error}")
         ended = time.monotonic()
         whole = None if burst else self._await_whole(ended)
-        self.outcome.strikes.append(Strike(fault, began, ended, whole))
+        self.outcome.strikes += [Strike(each, began, ended, whole) for each in (fault, *fault.beside)]
 
     def _meanwhile(self, spared: Sequence[str], over: Callable[[], bool]) -> None:
         """While a fault only lasts others are killed, each over some work."""
@@ -250,9 +251,9 @@ class Storm:
             return None
         return time.monotonic()
 
-    def _tell(self) -> None:
+    def _tell(self, fault: Fault) -> None:
         counted = self.outcome.history.counted()
-        last = self.outcome.strikes[-1]
+        last = self.outcome.strikes[-1 - len(fault.beside)]
         took = f", whole after {last.recovery_seconds:.1f} s" if last.recovery_seconds is not None else ""
         self._say(f"{counted['ok']} acknowledged, {self.rig.kills} kills; {last.fault}{took}")
 

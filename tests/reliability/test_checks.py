@@ -365,6 +365,7 @@ def poisoned(**more: Any) -> Poisoned:
 def test_p9_what_is_held_in_part_otherwise_than_it_came_or_holds_others_up() -> None:
     good = poisoned()
     assert p9_only_its_own_stream([good]) == []
+    assert p9_only_its_own_stream([poisoned(came=[*good.came, *good.came])]) == [], "repetitions are no fault"
     wrong = [
         poisoned(held=[]),
         poisoned(held=good.held[:1]),
