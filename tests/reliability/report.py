@@ -127,6 +127,7 @@ def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> di
         "servers": outcome.software,
         "seconds": round(outcome.seconds, 1),
         "kills": outcome.kills,
+        "wanted": {"kills": outcome.wanted.kills, "commands": outcome.wanted.commands} if outcome.wanted else {},
         "commands": outcome.history.counted(),
         "promises": [vars(line) for line in lines(outcome, elsewhere)],
         "concluded": outcome.concluded,
@@ -170,6 +171,9 @@ def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> st
             f"Servers: {outcome.software}. What a stand-in shows proves nothing about the server it stands for.",
             f"Seed {outcome.seed}, {outcome.seconds:.0f} s, {faults} faults of which {outcome.kills} kills (-9), "
             f"{sum(counted.values())} commands. Again: `{again}`.",
+            f"Asked for: {outcome.wanted.kills} kills over {outcome.wanted.commands} acknowledged commands."
+            if outcome.wanted
+            else "It did not begin.",
             *([f"Not enough: {', '.join(outcome.short)}."] if outcome.short else []),
             "",
             "| promise | | operations | violations |",

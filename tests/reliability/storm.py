@@ -172,7 +172,7 @@ class Storm:
         try:
             self._fresh.start()
             settled("freshness is served", lambda: self._fresh.fresh_since(began), seconds=WHOLE_SECONDS)
-            w.start([w.course, w.course, w.queue, w.mentees, w.rivals, w.twins, w.erased, self._alike.alike])
+            w.start([w.course, w.course, w.course, w.queue, w.mentees, w.rivals, w.twins, w.erased, self._alike.alike])
             self._calm(plan.calm)
             self._faults(plan, began)
             while self.rig.kills < plan.kills and time.monotonic() - began < plan.seconds:
