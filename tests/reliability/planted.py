@@ -170,7 +170,7 @@ BUGS: dict[str, Bug] = {
     ),
     "held_in_part": _bug(
         "of a stream that stands aside only the record at fault is held, not what is behind it",
-        "P9 P10",
+        "P9",
         ("eventcore/held.py", "if r.version >= fault.version]", "if r.version == fault.version]"),
         words="enrolment-c1--p7",
     ),

@@ -218,8 +218,6 @@ def woken_with_a_write_under_way(stage: Stage) -> dict[str, list[str]]:
             finally:
                 stage.rig.resume("enrolment-1")
             slept.result()
-    stage.rig.mend()
-    stage.rests("enrolment")
     return _of(stage, "P1 P2 P7", "enrolment")
 
 
