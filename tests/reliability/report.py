@@ -82,7 +82,9 @@ def _operations(outcome: Outcome) -> dict[str, str]:
     documents = sum(len(d) for each in found.documents.values() for d in each.views.values()) if found else 0
     targets = sum(len(t) for each in found.documents.values() for t in each.targets.values()) if found else 0
     acknowledged = f"{counted['ok']} acknowledged, {counted['refused']} refused, {counted['unknown']} unknown commands"
-    terminated = sum(s.fault.kind in ("rolling restart", "come and go", "offset reset") for s in outcome.strikes)
+    terminated = sum(
+        s.fault.kind in ("rolling restart", "come and go", "offset reset", "poison") for s in outcome.strikes
+    )
     tries = sum(r.tries for r in outcome.rebuilds)
     ages = outcome.calm_ages
     fresh = ", ".join(f"{p17_share_fresher_than(ages, s):.2%} within {s:g} s" for s in (2.0, 10.0)) if ages else "none"

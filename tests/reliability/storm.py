@@ -163,9 +163,19 @@ class Storm:
         self._struck = Struck(rig, self._operators, self._meanwhile)
 
     def run(self, plan: Plan) -> Outcome:
-        """The whole run, on a rig that has been started."""
-        outcome, began = self.outcome, time.monotonic()
-        outcome.wanted = plan
+        """The whole run, on a rig that has been started. Where it raises, the outcome holds what was seen until then."""
+        began = time.monotonic()
+        self.outcome.wanted = plan
+        try:
+            self._run_through(plan, began)
+            self.outcome.concluded = True
+        finally:
+            self._note()
+            self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    def _run_through(self, plan: Plan, began: float) -> None:
+        outcome = self.outcome
         w = self._writers
         w.prepare()
         self._alike.begin(w.client("alike", 0), f"clean-{self._run}")
@@ -193,9 +203,6 @@ class Storm:
         self._send_again()
         self._rest()
         self._check()
-        outcome.seconds = time.monotonic() - began
-        outcome.concluded = True
-        return outcome
 
     def _faults(self, plan: Plan, began: float) -> None:
         for fault in _with_kills(plan, self._rng, sorted(self.rig.instances)):
@@ -291,7 +298,7 @@ class Storm:
                 self.outcome.wrong("P7", str(error))
             self.outcome.sent_again += len(batch.request.rows)  # type: ignore[attr-defined]
 
-    def _check(self) -> None:
+    def _note(self) -> None:
         outcome = self.outcome
         outcome.kills = self.rig.kills
         outcome.served = self._fresh.served
@@ -299,6 +306,11 @@ class Storm:
         outcome.duplicated = self._struck.duplicated
         outcome.rebuilds, outcome.poisonings = self._operators.rebuilds, self._operators.poisonings
         outcome.erasures = self._writers.erasures
+        outcome.alike = max(0, len(self._alike.rounds) - 1)
+
+    def _check(self) -> None:
+        self._note()
+        outcome = self.outcome
         troubles = [*self._writers.troubles, *self._fresh.troubles, *crashes(outcome.ended)]
         with closing(Reading(self.rig.mongo.uri, sorted(set(self.rig.instances.values())))) as reading:
             outcome.found = read(self.rig.kafka.bootstrap, reading)
@@ -316,7 +328,6 @@ class Storm:
         wrong["P6"] += [
             each for name, found in self._alike.served() for each in p6_like_the_clean(name, found, self._alike.clean)
         ]
-        outcome.alike = len(self._alike.rounds) - 1
         for promise, found in wrong.items():
             for what in found:
                 outcome.wrong(promise, what)
