@@ -99,10 +99,10 @@ class Outcome:
         """Of what was served while no fault was about: none under way, none still being recovered from."""
         stormy = [(s.began, s.whole) for s in self.strikes]
         first = min((s.began for s in self.strikes), default=0.0)
-        # A strike whose recovery was not awaited lasts until the next one that was.
+        # A strike whose recovery was not awaited lasts until the next one that was, which may have begun before it.
         spans, open_since = [], None
         for began, whole in stormy:
-            open_since = began if open_since is None else open_since
+            open_since = began if open_since is None else min(open_since, began)
             if whole is not None:
                 spans.append((open_since, whole))
                 open_since = None
@@ -163,7 +163,7 @@ class Storm:
         self._struck = Struck(rig, self._operators, self._meanwhile)
 
     def run(self, plan: Plan) -> Outcome:
-        """The whole run, on a rig that has been started. Where it raises, the outcome holds what was seen until then."""
+        """The whole run, on a rig that was started. Where it raises, the outcome holds what was seen until then."""
         began = time.monotonic()
         self.outcome.wanted = plan
         try:
