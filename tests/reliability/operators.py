@@ -117,23 +117,26 @@ class Operators:
         mended = folder / "mended"
         first, *beside = self.rig.of(service)
         self.rig.release(first, overlay(folder, unreadable(stream, until=mended)), *beside)
-        enrols(client, cohort, [person])
-        row = mark(cohort, person, "s1", PRESENT)
-        last = stored(client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=[row]), IMPORTER)
-        version, since = last.answers[0].outcome.version, time.monotonic()
+        try:
+            enrols(client, cohort, [person])
+            row = mark(cohort, person, "s1", PRESENT)
+            last = stored(client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=[row]), IMPORTER)
+            self.poisonings.append(self._seen_through(service, stream, last.answers[0].outcome.version, mended))
+        finally:
+            self.rig.release(first, None, *beside)
+
+    def _seen_through(self, service: str, stream: str, version: int, mended: Path) -> Poisoned:
+        """The stream, which was written up to this version just now, from its holding to its redrive."""
+        since = time.monotonic()
         with closing(Reading(self.rig.mongo.uri, [service])) as reading:
             _within("the stream stands aside", lambda: _holds(reading.held(service), stream, version))
             flowed = _within("the others go on", lambda: self.flows(since))
             held = reading.held(service)
-            came = [
-                record
-                for record in asyncio.run(records(self.rig.kafka.bootstrap, SERVICES["enrolment"].topic))
-                if record.key.decode() == stream
-            ]
+            on_topic = asyncio.run(records(self.rig.kafka.bootstrap, SERVICES["enrolment"].topic))
+            came = [record for record in on_topic if record.key.decode() == stream]
             mended.touch()
             redriven = self._redrive(service, stream)
-            self.poisonings.append(Poisoned(stream, held, came, flowed, redriven, reading.held(service)))
-        self.rig.release(first, None, *beside)
+            return Poisoned(stream, held, came, flowed, redriven, reading.held(service))
 
     def _redrive(self, service: str, stream: str) -> int:
         """How many records it folded. Until an instance answers: it may be away."""

@@ -38,7 +38,7 @@ from tests.reliability.operators import Operators, Poisoned, Rebuilt
 from tests.reliability.rig import Ended, Rig
 from tests.reliability.writers import PERSONAL, Writers
 from tests.system import traces
-from tests.system.platform import settled
+from tests.system.platform import Refused, settled
 
 # Liveness, not speed: the report tells how long it took. A machine that is shared may take its time.
 WHOLE_SECONDS = 240.0
@@ -230,7 +230,7 @@ class Storm:
             history.await_acknowledged(history.acknowledged + KILL_AFTER_ROWS, KILL_SECONDS)
         try:
             self._struck.strike(fault)
-        except AssertionError as error:
+        except (AssertionError, Unhealed, Refused) as error:
             self.outcome.wrong("P11", f"{fault}: {error}")
         ended = time.monotonic()
         whole = None if burst else self._await_whole(ended)

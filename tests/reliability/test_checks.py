@@ -37,6 +37,7 @@ from tests.reliability.elsewhere import PAGE, judged, proofs
 from tests.reliability.elsewhere import PROMISES as ELSEWHERE
 from tests.reliability.evidence import Documents, Found, Place, stored
 from tests.reliability.faults import AWAY_SECONDS, Fault, schedule
+from tests.reliability.freshness import Served
 from tests.reliability.history import History
 from tests.reliability.operators import Poisoned, Rebuilt
 from tests.reliability.report import PROMISES, write
@@ -407,6 +408,13 @@ def test_a_run_that_was_too_short_is_not_enough() -> None:
         "0 of 1 erased people",
         "0 of 1 rounds of learners treated alike",
     ]
+
+
+def test_what_is_served_while_a_fault_lasts_and_others_are_killed_in_it_is_not_served_in_calm() -> None:
+    outcome = Outcome(1, "none")
+    outcome.strikes = [Strike(Fault("kill", "a-1"), 5, 5, None), Strike(Fault("zombie", "b-1", 6), 3, 9, whole=10)]
+    outcome.served = [Served(at, "a-1", age=at) for at in (2, 4, 6, 9, 11)]
+    assert outcome.calm_ages == [2, 11]
 
 
 def test_a_run_that_broke_off_is_reported_as_not_checked(tmp_path: Path) -> None:
