@@ -41,34 +41,41 @@ class Alike:
 
     def begin(self, client: Client, name: str) -> None:
         """Before the faults. Raises AssertionError when the kinds do not differ: then they would prove nothing."""
-        self.alike(client, name)
-        self.clean = [self._standing(name, kind) for kind in range(len(KINDS))]
+        tokens = self._round(client, name)
+        self.clean = [self._standing(name, kind, *tokens) for kind in range(len(KINDS))]
         assert len(set(self.clean)) == len(KINDS), self.clean
 
     def alike(self, client: Client, name: str) -> None:
         """A round: one learner of each kind, from the enrolment to the last result."""
+        self._round(client, name)
+
+    def _round(self, client: Client, name: str) -> tuple[str, ...]:
+        """Gives the tokens of what was written last."""
         cohort, people = f"c-{name}", [_person(name, kind) for kind in range(len(KINDS))]
         opens(client, cohort, COURSE, "ipc", BEGAN)
         registers(client, people)
         token = enrols(client, cohort, people).token
         marks = [mark(cohort, p, s, PRESENT) for p, (sessions, _) in zip(people, KINDS, strict=True) for s in sessions]
-        stored(client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=marks), IMPORTER)
+        posted = stored(client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=marks), IMPORTER)
         steps = [s for p, (_, results) in zip(people, KINDS, strict=True) for s in taken(cohort, p, results)]
-        stored(client, work.RecordAssessmentsRequest(rows=steps, token=token), IMPORTER)
+        recorded = stored(client, work.RecordAssessmentsRequest(rows=steps, token=token), IMPORTER)
         self.rounds.append(name)
+        return posted.token, recorded.token
 
     def served(self) -> Iterator[tuple[str, Sequence[str]]]:
-        """Every other round, with its learners' standings. Nothing moves any more."""
+        """Every other round, with its learners' standings, once nothing moves any more."""
         for name in self.rounds[1:]:
             yield name, [self._standing(name, kind) for kind in range(len(KINDS))]
 
-    def _standing(self, name: str, kind: int) -> str:
-        """A standing once it rests, as text, without the learner's own ids and versions (a ledger may differ by pairs
-        that cancel)."""
+    def _standing(self, name: str, kind: int, *tokens: str) -> str:
+        """A standing once it rests and has seen what these tokens name, as text, without the learner's own ids and
+        versions (a ledger may differ by pairs that cancel)."""
         request = standings_pb2.GetStandingRequest(cohort_id=f"c-{name}", person_id=_person(name, kind))
 
         def look() -> standings_pb2.Standing | None:
             try:
+                for request.token in tokens:
+                    self.rig.ask("accreditation-1", request, IMPORTER)
                 found: standings_pb2.Standing = self.rig.ask("accreditation-1", request, IMPORTER)
             except Refused:
                 return None
