@@ -25,8 +25,7 @@ KILLS, COMMANDS = 20, 2_000
 KILLS_BETWEEN, CALM = 1, 6
 # Rows are more than commands: twins send the same ones twenty times.
 ROWS_A_SECOND, ROWS = 30.0, 3_200
-# First what reads the log again, while it is short: what is proved takes no long one, and all else then befalls what was
-# rebuilt.
+# First what reads the log again: what is proved takes no long one, and all else then befalls what was rebuilt.
 EARLY = (
     Fault("rebuild", "accreditation-2", amount=1),
     Fault("offset reset", "accreditation"),
