@@ -598,6 +598,18 @@ async def test_views_that_are_there_when_generations_begin_are_taken_as_built() 
     assert rig.generations.catalogue.generations() == {"jars": 1, "heard": 1}
 
 
+async def test_a_view_for_which_nothing_came_before_generations_began_is_taken_as_built_and_folded() -> None:
+    rig = Rig()
+    await rig.executor.execute(JAR, [drop("jar-1--a", "d1")])
+    await rig.own.step()
+
+    await adopted(rig, [JARS, HEARD], "heard", "jars")  # other records of what it listens to were heard
+
+    assert changed(rig.generations.catalogue, FINGERPRINTS) == {}
+    await settled(rig)
+    assert rig.documents("heard") == await folded_from_scratch(rig, "heard")
+
+
 async def test_a_foreign_view_that_a_restored_database_has_lost_is_built_before_anything_rests_on_it() -> None:
     rig = await filled(Rig())
     rig.rooms.documents.clear()  # a backup keeps the log, and which histories were heard

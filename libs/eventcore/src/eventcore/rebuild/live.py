@@ -93,12 +93,13 @@ async def adopt(
 
     A view that comes to a service later is new: where its streams have a past (`with_history`: names of views) it must
     be built before anything is folded into it, or all of them were gaps. In a database without the document the views
-    are those that were folded before generations were kept, and are taken as built; but a foreign one (not `own`) that
-    was heard of and holds nothing was lost: the database was restored from a backup of its log. An own one is folded
-    from the log by itself then.
+    are those that were folded before generations were kept, and are taken as built, empty ones too: nothing may have
+    come for them yet. Where none holds anything the database was restored from a backup of its log, and the foreign
+    ones (not `own`) that were heard of are lost; the own ones are then folded from the log by themselves.
     """
     histories = await rooms.histories()
-    lost = {name for name in with_history if name not in own and not await rooms.count(room(name, 1), {})}
+    restored = not any([await rooms.find(room(view.name, 1), {}, limit=1) for view in views])
+    lost = set(with_history) - set(own) if restored else set()
 
     def edit(seen: Catalogue) -> Catalogue | None:
         fresh = {v.name for v in views} - seen.views.keys()
