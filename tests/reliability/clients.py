@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +66,15 @@ UNPACED = Pace(1e9, 0)
 
 @dataclass
 class Client:
+    """`only`: the instances that it knows of, all of the service that it asks unless named."""
+
     rig: Rig
     history: History
     rng: random.Random
     over: threading.Event
     pace: Pace = UNPACED
+    only: Sequence[str] = ()
+    patience_seconds: float = KNOWN_SECONDS
 
     def sends(self, request: Any, who: Identity) -> Any:
         """Sends a batch until every row is settled, each answer noted; gives the answer that settled it.
@@ -77,11 +82,11 @@ class Client:
         Raises Unhealed for an error that sending again is no answer to, or when it takes too long; Stopped.
         """
         service = BY_REQUEST[type(request)].services[0]
-        instances = self.rig.of(service)
+        instances = self.only or self.rig.of(service)
         at = self.rng.randrange(len(instances))
         if self.over.wait(self.pace.take(len(request.rows))):
             raise Stopped
-        deadline, pause = time.monotonic() + KNOWN_SECONDS, PAUSE_SECONDS[0]
+        deadline, pause = time.monotonic() + self.patience_seconds, PAUSE_SECONDS[0]
         last = ""
         while time.monotonic() < deadline:
             instance = instances[at % len(instances)]
@@ -103,4 +108,4 @@ class Client:
             if self.over.wait(pause * self.rng.uniform(0.5, 1.5)):
                 raise Stopped
             pause = min(pause * 2, PAUSE_SECONDS[1])
-        raise Unhealed(f"{type(request).__name__} was not settled within {KNOWN_SECONDS:g} s; last {last}")
+        raise Unhealed(f"{type(request).__name__} was not settled within {self.patience_seconds:g} s; last {last}")

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pymongo.errors import PyMongoError
+
 from credence_cli import topics
+from credence_cli.topics import TopicsError
 from tests.system.evidence import SERVICES, Acknowledged, Databases, Public, Stored, as_public, public, records
+from tests.system.platform import settled
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,33 @@ def behind(bootstrap: str, services: Sequence[str]) -> dict[str, int]:
     found = topics.lag(bootstrap, list(groups)) if groups else ()
     counted = {each.group: sum(p.latest - (p.committed or 0) for p in each.partitions) for each in found}
     return {group: count for group, count in counted.items() if count}
+
+
+def left(bootstrap: str, reading: Reading) -> dict[str, Mapping[str, int]]:
+    """All that is still to be done, by service, and how far which consumer is behind; empty at rest."""
+    found: dict[str, Mapping[str, int]] = {name: each for name in reading.services if (each := reading.unsettled(name))}
+    lagging = behind(bootstrap, reading.services)
+    return found | ({"behind": lagging} if lagging else {})
+
+
+def rest(bootstrap: str, reading: Reading, seconds: float) -> str:
+    """Waits until nothing moves: nothing to fold, to publish, to consume, to evaluate. Empty then, else what is left
+    after so long."""
+    seen = ""
+
+    def at_rest() -> bool:
+        nonlocal seen
+        try:
+            found = left(bootstrap, reading)
+        except (PyMongoError, TopicsError) as error:
+            seen = str(error)
+            return False
+        seen = str(found or "")
+        return not found
+
+    with suppress(AssertionError):
+        settled("all is at rest", at_rest, seconds=seconds)
+    return seen
 
 
 def read(bootstrap: str, reading: Reading) -> Found:

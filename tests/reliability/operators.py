@@ -116,14 +116,14 @@ class Operators:
         folder = Path(mkdtemp(dir=self.rig.folder))
         mended = folder / "mended"
         first, *beside = self.rig.of(service)
-        self.rig.release(first, overlay(folder, unreadable(stream, until=mended)), *beside)
+        self.rig.release(first, [overlay(folder, unreadable(stream, until=mended))], *beside)
         try:
             enrols(client, cohort, [person])
             row = mark(cohort, person, "s1", PRESENT)
             last = stored(client, attendance_pb2.PostAttendanceRequest(provider_id="ipc", rows=[row]), IMPORTER)
             self.poisonings.append(self._seen_through(service, stream, last.answers[0].outcome.version, mended))
         finally:
-            self.rig.release(first, None, *beside)
+            self.rig.release(first, (), *beside)
 
     def _seen_through(self, service: str, stream: str, version: int, mended: Path) -> Poisoned:
         """The stream, which was written up to this version just now, from its holding to its redrive."""

@@ -212,6 +212,39 @@ BUGS: dict[str, Bug] = {
     ),
 }
 
+# What a release may not do while the one before still runs.
+BAD_RELEASES: dict[str, Bug] = {
+    "another_digest": _bug(
+        "a command has a new field, so that it no longer counts as the one that the other release was sent",
+        "P7",
+        (
+            "enrolment/domain/person.py",
+            "    email: Sealed | None\n\n\nclass NamePerson(Command):",
+            '    email: Sealed | None\n    title: str = ""\n\n\nclass NamePerson(Command):',
+        ),
+    ),
+    "another_fold": _bug(
+        "a view is folded otherwise, under its old name",
+        "P6",
+        (
+            "enrolment/views/people.py",
+            "return PERSON.evolve(document or PERSON.initial, event.event, event.version)",
+            "return PERSON.evolve(document or PERSON.initial, event.event, event.version)"
+            '.model_copy(update={"registered_name": None})',
+        ),
+    ),
+    "written_at_once": _bug(
+        "a new version of a stored event is written by the first release that can read it",
+        "P13",
+        (
+            "enrolment/domain/person.py",
+            '    stored_type: ClassVar[str] = "person.named.v1"\n',
+            '    stored_type: ClassVar[str] = "person.named.v2"\n'
+            '    upcasts: ClassVar[Mapping[str, Upcast]] = {"person.named.v1": dict}\n',
+        ),
+    ),
+}
+
 
 def overlay(folder: Path, *bugs: Bug) -> Path:
     """A folder for PYTHONPATH with the packages that the bugs are in. Raises LookupError where the code moved away."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
+from kafka.admin import KafkaAdminClient
+from pymongo import MongoClient
 
 from catalogue.files import check
 from catalogue.proto import programme_to_proto
@@ -95,11 +98,11 @@ class Rig:
 
     # ---- from start to end
 
-    def start(self) -> None:
+    def start(self, *, path: Sequence[Path] = ()) -> None:
         """Returns when all is ready and the catalogue is loaded. Nothing is left running when it raises."""
         self.start_servers()
         try:
-            self.start_services()
+            self.start_services(path=path)
         except BaseException:
             self.close()
             raise
@@ -119,12 +122,12 @@ class Rig:
             self.close()
             raise
 
-    def start_services(self, *names: str, overlay: Path | None = None) -> None:
-        """These instances, all unless named. `overlay`: a folder of packages that come before the project's own on the
-        path of these processes, until they are stopped (planted bugs)."""
+    def start_services(self, *names: str, path: Sequence[Path] = ()) -> None:
+        """These instances, all unless named. `path`: folders of packages that come before the project's own in these
+        processes, until they are released anew or started again from here (planted bugs, an earlier release)."""
         started = names or tuple(self.services)
         for name in started:
-            self._runs_from(name, overlay)
+            self._runs_from(name, path)
             self.services[name].launch()
         for name in started:
             self.services[name].await_ready()
@@ -136,18 +139,18 @@ class Rig:
         with self._lock:
             self._meant_down -= set(started)
 
-    def release(self, name: str, overlay: Path | None, *beside: str) -> None:
+    def release(self, name: str, path: Sequence[Path], *beside: str) -> None:
         """Another release of one instance, or of several at once: stopped, started from there, and ready on return."""
         with self.down(name, *beside):
             for each in (name, *beside):
-                self._runs_from(each, overlay)
+                self._runs_from(each, path)
         settled(f"{name} is ready", lambda: self.ready(name, *beside), seconds=READY_SECONDS)
 
-    def _runs_from(self, name: str, overlay: Path | None) -> None:
+    def _runs_from(self, name: str, path: Sequence[Path]) -> None:
         service = self.services[name]
-        # An empty path is no path: what an earlier overlay was is gone.
-        path = {"PYTHONPATH": str(overlay) if overlay is not None else ""}
-        service.spec = replace(service.spec, env={**service.spec.env, **path})
+        # An empty path is no path: what came before the project's own until now is gone.
+        first = {"PYTHONPATH": os.pathsep.join(map(str, path))}
+        service.spec = replace(service.spec, env={**service.spec.env, **first})
 
     def stop_services(self) -> None:
         """Stopped, and meant to stay down. Asked first: a consumer that is killed holds its group up for a while."""
@@ -159,6 +162,24 @@ class Rig:
                 process.terminate()
             for process in running:
                 process.stop(STOP_SECONDS)
+
+    def empty(self) -> None:
+        """Servers as at the start, with nothing in them. No service may run."""
+        with MongoClient[Any](self.mongo.uri) as client:
+            for name in SERVICES:
+                client.drop_database(f"credence_{name}")
+        with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)) as admin:
+            admin.delete_topics([topic.name for topic in topics.describe(self.kafka.bootstrap)])
+
+        def made() -> bool:
+            # Deleted topics linger for a moment, and look as if they were there.
+            try:
+                created = topics.create(self.kafka.bootstrap, topics_file(), replication_factor=1)
+                return all(topic.created for topic in created)
+            except topics.TopicsError:
+                return False
+
+        settled("the topics are there again", made)
 
     def close(self) -> None:
         """Stops everything, whatever state it is in."""

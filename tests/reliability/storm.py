@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from pymongo.errors import PyMongoError
-
-from credence_cli.topics import TopicsError
 from tests.reliability.alike import Alike
 from tests.reliability.checks import (
     Case,
@@ -30,7 +27,7 @@ from tests.reliability.checks import (
     verdicts,
 )
 from tests.reliability.clients import Client, Pace, Unhealed
-from tests.reliability.evidence import Found, Reading, behind, read
+from tests.reliability.evidence import Found, Reading, read, rest
 from tests.reliability.faults import Fault, Struck
 from tests.reliability.freshness import Freshness, Served
 from tests.reliability.history import Batch, History
@@ -265,26 +262,9 @@ class Storm:
         self._say(f"{counted['ok']} acknowledged, {self.rig.kills} kills; {last.fault}{took}")
 
     def _rest(self) -> None:
-        """Waits until nothing moves: nothing to fold, to publish, to consume, to evaluate."""
-        services = sorted(set(self.rig.instances.values()))
-        seen = ""
-
-        def at_rest() -> bool:
-            nonlocal seen
-            try:
-                left = {name: found for name in services if (found := reading.unsettled(name))}
-                left |= {"behind": found} if (found := behind(self.rig.kafka.bootstrap, services)) else {}
-            except (PyMongoError, TopicsError) as error:
-                seen = str(error)
-                return False
-            seen = str(left)
-            return not left
-
-        with closing(Reading(self.rig.mongo.uri, services)) as reading:
-            try:
-                settled("all is at rest", at_rest, seconds=REST_SECONDS)
-            except AssertionError:
-                self.outcome.wrong("P12", f"not at rest {REST_SECONDS:g} s after the last fault: {seen}")
+        with closing(Reading(self.rig.mongo.uri, sorted(set(self.rig.instances.values())))) as reading:
+            if found := rest(self.rig.kafka.bootstrap, reading, REST_SECONDS):
+                self.outcome.wrong("P12", f"not at rest {REST_SECONDS:g} s after the last fault: {found}")
 
     def _send_again(self) -> None:
         """After everything, the same ids once more: the same answers must come, and nothing new be stored (P7)."""

@@ -17,14 +17,12 @@ from typing import Any
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from pymongo import MongoClient
 
 from credence.enrolment.v1 import attendance_pb2, cohorts_pb2, people_pb2
 from credence_cli import topics
-from credence_cli.embedded.home import topics_file
 from tests.reliability.checks import CHECKS, Case, p9_held_whole, p17_views_are_fresh
 from tests.reliability.clients import Client
-from tests.reliability.evidence import Reading, behind, read
+from tests.reliability.evidence import Reading, left, read
 from tests.reliability.faults import thrice
 from tests.reliability.freshness import Freshness
 from tests.reliability.history import History
@@ -71,9 +69,9 @@ class Stage:
         """That instance from now on with these bugs on top of the ones that it is about."""
         self.rig.release(instance, self.path(*more))
 
-    def path(self, *more: Bug) -> Path | None:
+    def path(self, *more: Bug) -> Sequence[Path]:
         bugs = (*self.bugs, *more)
-        return overlay(Path(mkdtemp(dir=self.folder)), *bugs) if bugs else None
+        return [overlay(Path(mkdtemp(dir=self.folder)), *bugs)] if bugs else []
 
     @property
     def client(self) -> Client:
@@ -104,9 +102,7 @@ class Stage:
 
     def unsettled(self, *services: str) -> dict[str, Any]:
         with closing(Reading(self.rig.mongo.uri, services)) as reading:
-            left = {name: found for name in services if (found := reading.unsettled(name))}
-        lagging = behind(self.rig.kafka.bootstrap, services)
-        return left | ({"behind": lagging} if lagging else {})
+            return left(self.rig.kafka.bootstrap, reading)
 
     def committed(self) -> int:
         """How many records of others accreditation says it has handled."""
@@ -410,28 +406,11 @@ def staged(rig: Rig, brought_out: BroughtOut, folder: Path, *bugs: Bug) -> Itera
     """Services on empty servers, with these bugs in them."""
     stage = Stage(rig, folder, bugs)
     try:
-        rig.start_services(*brought_out.instances, overlay=stage.path(*brought_out.release))
+        rig.start_services(*brought_out.instances, path=stage.path(*brought_out.release))
         yield stage
     finally:
         rig.stop_services()
-        emptied(rig)
-
-
-def emptied(rig: Rig) -> None:
-    with MongoClient[Any](rig.mongo.uri) as client:
-        for name in SERVICES:
-            client.drop_database(f"credence_{name}")
-    with closing(KafkaAdminClient(bootstrap_servers=rig.kafka.bootstrap)) as admin:
-        admin.delete_topics([parts.topic for parts in SERVICES.values()])
-
-    def made() -> bool:
-        # Deleted topics linger for a moment, and look as if they were there.
-        try:
-            return all(t.created for t in topics.create(rig.kafka.bootstrap, topics_file(), replication_factor=1))
-        except topics.TopicsError:
-            return False
-
-    settled("the topics are there again", made)
+        rig.empty()
 
 
 @contextmanager
