@@ -91,7 +91,8 @@ class Sides:
             self.rig.release(name, self.before if back else ())
         except AssertionError as error:
             self.found("P11", str(error))
-        self.old ^= {name}
+        else:
+            self.old ^= {name}
         self._repeats(self.rig.instances[name])
 
     def found(self, promise: str, what: str) -> None:
