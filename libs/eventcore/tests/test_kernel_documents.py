@@ -22,7 +22,7 @@ from bson import json_util
 from pymongo import MongoClient
 
 from eventcore.event import StoredEvent
-from eventcore.generations import Building, Catalogue, Standing
+from eventcore.generations import Building, Catalogue, Instance, Standing
 from eventcore.goldens import add_or_fail
 from eventcore.mongo import MongoAppends, MongoStores, connect
 from eventcore.store import Append, Discard, Finding, Step, Write
@@ -139,6 +139,11 @@ KEPT: dict[str, Kept] = {
     ),
     "generations.required": Kept(
         "views", lambda s: s.generations.swap(Catalogue(), Catalogue()), catalogue, (("catalogue",),)
+    ),
+    "instances.full": Kept(
+        "sample-1",
+        lambda s: s.generations.note(Instance(name="sample-1", fingerprints={"tallies": "f1"}, at=NOON)),
+        lambda s: s.generations.instances(NOON),
     ),
 }
 
