@@ -239,21 +239,24 @@ class Holding:
         poison = sum(isinstance(fault, Poison) for fault in fresh)
         if held + len(fresh) <= limits.streams and (streams < limits.batch or poison <= limits.share * streams):
             return
-        reasons = Counter(fault.reason for fault in fresh)
-        said = (
-            f"{len(fresh)} of {streams} streams at once, with {held} held before, mostly: {reasons.most_common()[0][0]}"
-        )
-        if 2 * poison > len(fresh):
-            raise TooManyFaults(
-                f"{said}. Start a release that can fold them; or see `credence held list`, redrive or discard, and "
-                "start again"
-            )
-        service, _, kind = self.consumer.partition(".")
-        again, foreign = (
-            ("", "") if kind == "own" else ("`credence republish` what the topic lost, then ", " --foreign")
-        )
+        [(common, _)] = Counter(fault.reason for fault in fresh).most_common(1)
         raise TooManyFaults(
-            f"{said}. The log lost records: {again}`credence views rebuild {service}{foreign}`, and start again"
+            f"{len(fresh)} of {streams} streams at once, with {held} held before, mostly: {common}. "
+            + self._way_out(gaps=2 * poison <= len(fresh))
+        )
+
+    def _way_out(self, *, gaps: bool) -> str:
+        service, _, kind = self.consumer.partition(".")
+        if not gaps:
+            return (
+                "Start a release that can fold them; or see `credence held list`, redrive or discard, and start again"
+            )
+        if kind == "own":
+            return f"The views lack what the log has: `credence views rebuild {service}`, and start again"
+        # A rebuild reads the same topic, with as many gaps in it.
+        return (
+            "The topic lost records of too many streams: make it anew (delete it, then `credence republish`, then "
+            "`credence topics create`), and start again"
         )
 
     async def _park(self, faults: Mapping[str, Fault], entries: Sequence[Entry]) -> None:
