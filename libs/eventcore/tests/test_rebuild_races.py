@@ -246,6 +246,24 @@ async def stuck_in_passing() -> None:
     assert rig.generations.catalogue.standing("jars").generation == 1
 
 
+async def stuck_in_passing_while_the_builder_notes() -> None:
+    """The same, just before the builder notes how far it has read the topic."""
+    rig = await filled(Rig())
+    await adopted(rig, [JARS, HEARD])
+    rig.jars = replace(JARS, fold=never_more_once_sealed)
+    rig.fingerprints["jars"] = "fold-2"
+    rig.__post_init__()
+
+    async def more_to_read() -> None:
+        await publish(rig, 3, "more")
+        rig.rooms.switch = Once("load heard__g2", lambda: publish(rig, 1, "late"))
+
+    rig.generations.switch = Once("swap to switching", more_to_read)
+    with suppress(Stopped):
+        await rig.run(Wish(("heard", "jars"), "operator", "a race", confirmed="all"))
+    assert rig.generations.catalogue.standing("jars").generation == 1
+
+
 def never_more_once_sealed(document: Any, record: Recorded[Any]) -> Any:
     """Of a release by which this jar is sealed from the start: a document folded before it does not say so."""
     if document is not None and document.sealed and record.version > 2:
@@ -440,6 +458,7 @@ RACES = [
     appended_between_the_scan_and_its_write,
     own_fold_across_the_switch,
     stuck_in_passing,
+    stuck_in_passing_while_the_builder_notes,
     folded_in_passing_by_an_older_release,
     evaluated_after_the_switch,
     evaluated_just_before_the_switch,
@@ -510,6 +529,10 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     "what cannot be folded in passing is told to nobody": (
         stuck_in_passing,
         (change(live, "Also.__call__", ("if isinstance(fault, Poison))", "if False)")),),
+    ),
+    "the builder's note forgets what own folds had noted": (
+        stuck_in_passing_while_the_builder_notes,
+        (change(builder, "Rebuild._reached", ("(*building.stuck, *seen.stuck)", "building.stuck")),),
     ),
     "a stream that got stuck while the builder looked is passed over": (
         stuck_in_passing,
