@@ -43,7 +43,7 @@ from tests.reliability.writers import BEGAN, COURSE, SESSIONS, Writers, enrols, 
 from tests.system.platform import ADMISSIONS, IMPORTER, OPERATOR, Refused, outcomes_of, settled, told
 from tests.system.story import PRESENT, ago
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 PRIVACY_OFFICER = Identity.of("privacy-officer")
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
@@ -418,7 +418,7 @@ def test_the_command_of_either_release_speaks_to_the_services_of_the_other(halfw
             by_old, by_new = pool.map(lambda command: command.reads(*old.ids), commands)
             return by_old if by_old == by_new else None
 
-        register, explained, mentors = settled("both print the same", printed_alike, seconds=60)
+        register, explained, mentors = settled("both print the same", printed_alike, seconds=120)
     assert len(register["entries"]) == len(SESSIONS)
     assert explained["basis"].keys() >= {f"enrolment-{old.ids[0]}--{old.ids[1]}"}
     assert mentors["mentors"]
