@@ -250,7 +250,8 @@ def overlay(folder: Path, *bugs: Bug) -> Path:
     """A folder for PYTHONPATH with the packages that the bugs are in. Raises LookupError where the code moved away."""
     edits = [edit for bug in bugs for edit in bug.edits]
     for package in sorted({edit.file.partition("/")[0] for edit in edits}):
-        shutil.copytree(_HOMES[package] / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        # With what is compiled already: it is taken for files that were not touched since, and only for them.
+        shutil.copytree(_HOMES[package] / package, folder / package)
     for edit in edits:
         file = folder / edit.file
         source = file.read_text()

@@ -162,6 +162,10 @@ class Rig:
                 process.terminate()
             for process in running:
                 process.stop(STOP_SECONDS)
+            # A channel that has seen its service go waits a while before it looks again.
+            for channel in self._channels.values():
+                channel.close()
+            self._channels.clear()
 
     def empty(self) -> None:
         """Servers as at the start, with nothing in them. No service may run."""

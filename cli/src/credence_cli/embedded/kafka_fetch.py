@@ -97,8 +97,8 @@ class _Fetch:
             timeout=_TIMEOUT_SECONDS,
         )
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            fetches = [pool.submit(self._download, context, pin, jars / pin.filename) for pin in self.pins]
             try:
+                fetches = [pool.submit(self._download, context, pin, jars / pin.filename) for pin in self.pins]
                 for finished in as_completed(fetches):
                     finished.result()
                     progress.advance(task)
