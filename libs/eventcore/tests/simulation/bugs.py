@@ -431,6 +431,13 @@ BUGS: dict[str, Bug] = {
         "a head is removed although something is behind it",
         Change(held, "Holding._release", (("if fault is None:", "if True:"),)),
     ),
+    "gaps_are_poison": _bug(
+        "gaps count as a bad release: the consumer stops before it meets what fills them",
+        held,
+        "Holding._refuse_too_many",
+        "sum(isinstance(fault, Poison) for fault in fresh)",
+        "len(fresh)",
+    ),
     "not_held": _bug("a fault is not held", held, "Holding.settle", "if faults:", "if False:"),
     "behind_not_held": _bug(
         "of what comes behind a fault nothing is held",

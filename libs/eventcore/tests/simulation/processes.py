@@ -206,7 +206,8 @@ async def publisher(world: World, service: Service) -> None:
 def _consumer(world: World) -> Consumer:
     acc = world.service["acc"]
     folder = world.folder(acc, [world.view.enrolment, world.view.cohort, world.view.person])
-    limits = replace(LIMITS, page=2)
+    # A release that cannot read one stream is no bad one, however few come at once; nor is a topic that lost several.
+    limits = replace(LIMITS, page=2, batch=2, share=0.5)
     return Consumer(FACTS, folder, acc.views, acc.held, world.parse, world.clock, limits=limits)
 
 
