@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from credence_cli import topics
@@ -106,6 +107,20 @@ def behind(bootstrap: str, services: Sequence[str]) -> dict[str, int]:
     found = topics.lag(bootstrap, list(groups)) if groups else ()
     counted = {each.group: sum(p.latest - (p.committed or 0) for p in each.partitions) for each in found}
     return {group: count for group, count in counted.items() if count}
+
+
+def database_says(uri: str, services: Sequence[str], seconds: float = 3.0) -> str:
+    """Whether the database itself answers, asked without a proxy or a service in between: so that a server that stands
+    still is not taken for a service that does."""
+    patience: dict[str, Any] = {f"{kind}TimeoutMS": round(seconds * 1000) for kind in ("socket", "connect", "serverSelection")}
+    silent = []
+    with MongoClient[dict[str, Any]](uri, **patience) as client:
+        for name in services:
+            try:
+                client[f"credence_{name}"]["appends"].find_one({"unfolded": True})
+            except PyMongoError as error:
+                silent.append(f"{name}: {error}")
+    return "the database answers" if not silent else f"the database does not answer within {seconds:g} s: {silent}"
 
 
 def left(bootstrap: str, reading: Reading) -> dict[str, Mapping[str, int]]:

@@ -27,7 +27,7 @@ from tests.reliability.checks import (
     verdicts,
 )
 from tests.reliability.clients import Client, Pace, Unhealed
-from tests.reliability.evidence import Found, Reading, read, rest
+from tests.reliability.evidence import Found, Reading, database_says, read, rest
 from tests.reliability.faults import Fault, Struck
 from tests.reliability.freshness import Freshness, Served
 from tests.reliability.history import Batch, History
@@ -251,7 +251,9 @@ class Storm:
             settled("whole again", lambda: self.rig.ready() and self._fresh.fresh_since(since), seconds=WHOLE_SECONDS)
         except AssertionError:
             unready = {name: self.rig.health(name) for name in self.rig.instances if not self.rig.ready(name)}
-            self.outcome.wrong("P12", f"not whole {WHOLE_SECONDS:g} s after a fault: {unready or 'nothing fresh'}")
+            database = database_says(self.rig.mongo.uri, sorted(set(self.rig.instances.values())))
+            what = f"not whole {WHOLE_SECONDS:g} s after a fault: {unready or 'nothing fresh'}; {database}"
+            self.outcome.wrong("P12", what)
             return None
         return time.monotonic()
 
