@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from eventcore.held import TooManyFaults
 from eventcore.record import WrongEpoch
+from servicekit.errors import RpcFailure, Unavailable
 from servicekit.exits import CannotStart, Exit
 from servicekit.process import Background, Dependency, Kit, Process, Service
 from servicekit.runtime import POLL_WATCHDOG, watched
@@ -92,6 +93,46 @@ async def test_a_server_that_never_comes_is_named_and_the_process_gives_up(start
             pass
     assert caught.value.code is Exit.SERVERS_AWAY
     assert "bus" not in str(caught.value)
+
+
+class Away(Exception):
+    """What the layers below raise when a server does not answer."""
+
+
+def as_unavailable(error: Exception) -> RpcFailure | None:
+    return Unavailable("the store does not answer") if isinstance(error, Away) else None
+
+
+async def test_a_server_that_goes_away_while_it_prepares_is_waited_for(start: Any, kit: Any) -> None:
+    tried = 0
+
+    async def prepare() -> None:
+        nonlocal tried
+        tried += 1
+        if tried < 3:
+            raise Away("gone again")
+
+    async with start(kit.build(prepare=prepare, translate=as_unavailable)):
+        assert tried == 3
+
+
+async def test_a_server_that_stays_away_while_it_prepares_is_no_defect(start: Any, kit: Any) -> None:
+    async def prepare() -> None:
+        raise Away("gone for good")
+
+    with pytest.raises(CannotStart, match="Away: gone for good") as caught:
+        async with start(kit.build(prepare=prepare, translate=as_unavailable), startup_timeout_seconds=0.5):
+            pass
+    assert caught.value.code is Exit.SERVERS_AWAY
+
+
+async def test_a_defect_while_it_prepares_ends_it_at_once(start: Any, kit: Any) -> None:
+    async def prepare() -> None:
+        raise ZeroDivisionError("planted")
+
+    with pytest.raises(ZeroDivisionError):
+        async with start(kit.build(prepare=prepare, translate=as_unavailable)):
+            pass
 
 
 @pytest.mark.parametrize("which", ["grpc_port", "http_port"])

@@ -30,7 +30,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 
 from servicekit.access import AccessUndeclared, check_every_rpc_declares_access
 from servicekit.auth import TokenVerifier
-from servicekit.errors import RpcFailure
+from servicekit.errors import RpcFailure, Unavailable
 from servicekit.exits import CannotStart, Exit
 from servicekit.grpc_health import GrpcHealth
 from servicekit.grpc_server import grpc_server
@@ -92,7 +92,8 @@ def _describe_nothing(_: Exception) -> str | None:
 
 @dataclass(frozen=True)
 class Service:
-    """What `build` composes. `build` itself contacts no server; `prepare` may (indexes, epoch), all being up by then.
+    """What `build` composes. `build` itself contacts no server; `prepare` may (indexes, epoch), all having been up by
+    then; it is begun again where one of them went away meanwhile.
 
     `register` adds the servicers: `add_XServicer_to_server(X(...), server)`. `background` is started in this order
     and stopped in reverse; `close` runs last, in this order. `age_seconds`: how old what queries are answered from may
@@ -213,8 +214,7 @@ class Process(Generic[S]):
         self.grpc_port = self._listen_grpc(server)
         # The keys are waited for like a server, and probed no more: `SigningKeys` looks after itself.
         await self._wait_for((Dependency("signing-keys", keys.load, watched=False), *service.dependencies))
-        if service.prepare is not None:
-            await service.prepare()
+        await self._prepare(service)
         for dependency in (d for d in service.dependencies if d.watched):
             chore = self._watch(dependency, self._check_of(dependency))
             self._chores.append(asyncio.create_task(chore, name=f"probe-{dependency.name}"))
@@ -308,6 +308,30 @@ class Process(Generic[S]):
                 Exit.SERVERS_AWAY,
                 f"no answer within {self.settings.startup_timeout_seconds:g} s from {listed}: start them, or look at "
                 "their addresses in the settings",
+            ) from None
+
+    async def _prepare(self, service: Service) -> None:
+        """Begun again where a server goes away in the midst of it, within the start-up time: that is no defect."""
+        away = "no answer"
+        pause = BACKOFF_SECONDS[0]
+        try:
+            async with asyncio.timeout(self.settings.startup_timeout_seconds):
+                while service.prepare is not None:
+                    try:
+                        return await service.prepare()
+                    except Exception as error:
+                        failure = service.translate(error)
+                        if not isinstance(failure, Unavailable):
+                            raise
+                        away = f"{type(error).__name__}: {error}"
+                    _log.info("waiting-for", dependency="preparation", problem=away)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, BACKOFF_SECONDS[1])
+        except TimeoutError:
+            raise CannotStart(
+                Exit.SERVERS_AWAY,
+                f"what it needs could not be prepared within {self.settings.startup_timeout_seconds:g} s ({away}): a "
+                "server went away meanwhile; start the service again once it is back",
             ) from None
 
     def _check_of(self, dependency: Dependency) -> Check:
