@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,17 @@ class Pace:
         self._row_seconds = 1 / rows_a_second
         self._left = plenty
         self._next = time.monotonic()
+        self._eased_seconds = 0.0
         self._lock = threading.Lock()
+
+    @contextmanager
+    def eased(self, rows_a_second: float) -> Iterator[None]:
+        """No more than so many rows a second for a while."""
+        self._eased_seconds = 1 / rows_a_second
+        try:
+            yield
+        finally:
+            self._eased_seconds = 0.0
 
     def take(self, rows: int) -> float:
         """How many seconds to wait before so many rows are sent."""
@@ -57,7 +68,7 @@ class Pace:
             self._left -= rows
             now = time.monotonic()
             start = max(self._next, now)
-            self._next = start + rows * self._row_seconds * (1 if self._left > 0 else 10)
+            self._next = start + rows * max(self._row_seconds * (1 if self._left > 0 else 10), self._eased_seconds)
             return start - now
 
 

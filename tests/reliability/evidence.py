@@ -112,7 +112,9 @@ def behind(bootstrap: str, services: Sequence[str]) -> dict[str, int]:
 def database_says(uri: str, services: Sequence[str], seconds: float = 3.0) -> str:
     """Whether the database itself answers, asked without a proxy or a service in between: so that a server that stands
     still is not taken for a service that does."""
-    patience: dict[str, Any] = {f"{kind}TimeoutMS": round(seconds * 1000) for kind in ("socket", "connect", "serverSelection")}
+    patience: dict[str, Any] = {
+        f"{kind}TimeoutMS": round(seconds * 1000) for kind in ("socket", "connect", "serverSelection")
+    }
     silent = []
     with MongoClient[dict[str, Any]](uri, **patience) as client:
         for name in services:

@@ -410,9 +410,9 @@ def test_a_run_that_was_too_short_is_not_enough() -> None:
     ]
 
 
-def test_what_is_served_while_a_fault_lasts_and_others_are_killed_in_it_is_not_served_in_calm() -> None:
+def test_only_what_is_served_in_the_calms_says_how_fresh_views_are() -> None:
     outcome = Outcome(1, "none")
-    outcome.strikes = [Strike(Fault("kill", "a-1"), 5, 5, None), Strike(Fault("zombie", "b-1", 6), 3, 9, whole=10)]
+    outcome.calms = [(1, 3), (10, 12)]
     outcome.served = [Served(at, "a-1", age=at) for at in (2, 4, 6, 9, 11)]
     assert outcome.calm_ages == [2, 11]
 
