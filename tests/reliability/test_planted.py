@@ -318,10 +318,10 @@ def poison(stage: Stage, streams: int = 25) -> dict[str, list[str]]:
     def done() -> bool:
         nonlocal lost
         looks = [_lost(stage) for _ in range(3)]  # between an entry's end and its head's it looks so for a moment
-        lost = looks[-1] if all(looks) else []
+        lost = looks[-1] if all(looks) else [f"{STUCK} held up all others: {why}" for why in stopped()]
         return bool(lost) or not stage.unsettled(*BOTH)
 
-    settled("all is done with the fix", done, seconds=POISON_SECONDS)
+    settled("all is done with the fix, or never will be", done, seconds=POISON_SECONDS)
     p9 += lost
     return {"P9": p9, "P10": stage.wrong("P6", *BOTH)}
 
