@@ -26,7 +26,8 @@ HEALTH = "/grpc.health.v1.Health/Check"
 # What a process may grow by under any of these, and what of it may stay: an allocator keeps some for the next time.
 GROWTH_BYTES_MAX = 160 * MIB
 KEPT_BYTES_MAX = 96 * MIB
-SERVED_SECONDS_MAX = 6.0
+# That it is served, not how fast: beside other tests on a busy machine a call takes seconds without an attack too.
+SERVED_SECONDS_MAX = 10.0
 
 
 class NotServed(AssertionError):
