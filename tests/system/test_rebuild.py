@@ -170,10 +170,11 @@ def rebuild(platform: Platform, *words: str, exits: int = 0) -> list[dict[str, A
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
-def delivered(platform: Platform) -> None:
+def delivered(platform: Platform, *services: str) -> None:
+    """Returns when these, all unless named, have folded and published all they stored."""
     databases = Databases(platform.stack.addresses.mongo_uri)
     try:
-        for name in SERVICES:
+        for name in services or SERVICES:
             settled(f"{name} has delivered everything", lambda n=name: databases.undelivered(n) == 0, seconds=60)  # type: ignore[misc]
     finally:
         databases.close()

@@ -31,7 +31,7 @@ from credence_cli.embedded.service import ServiceSpec
 from credence_cli.embedded.stack import Stack
 from credence_cli.identity import Identity
 from tests.system.conftest import ROOT
-from tests.system.evidence import SERVICES, Databases
+from tests.system.evidence import SERVICES
 from tests.system.lone import start
 from tests.system.platform import (
     ADMISSIONS,
@@ -45,7 +45,7 @@ from tests.system.platform import (
     told,
 )
 from tests.system.story import Story
-from tests.system.test_rebuild import beside
+from tests.system.test_rebuild import beside, delivered
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -224,15 +224,6 @@ def answers(platform: Platform) -> bool:
     except Refused as refused:
         return refused.status is grpc.StatusCode.NOT_FOUND
     return True
-
-
-def delivered(platform: Platform, *services: str) -> None:
-    databases = Databases(platform.stack.addresses.mongo_uri)
-    try:
-        for name in services:
-            settled(f"{name} has delivered everything", lambda n=name: databases.undelivered(n) == 0, seconds=60)  # type: ignore[misc]
-    finally:
-        databases.close()
 
 
 def test_what_was_acknowledged_before_the_backup_is_restored_and_the_log_is_the_one_that_was_backed_up(
