@@ -177,6 +177,15 @@ async def test_a_service_that_answers_too_late_is_told_as_safe_to_repeat() -> No
     assert str(told) == "no answer in time: run it again; commands can be repeated safely"
 
 
+async def test_a_call_that_grpc_itself_turned_away_is_told_as_safe_to_repeat() -> None:
+    async def turned_away(context: Any) -> None:
+        await context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+
+    told = await failure_of(turned_away)
+    assert told.exit_code is Exit.UNAVAILABLE
+    assert str(told) == "the service is overrun, or going down: run it again; commands can be repeated safely"
+
+
 async def test_a_call_is_signed_for_its_identity_with_a_token_of_fifteen_minutes() -> None:
     service = Catalogue(None)
     async with serving(service) as client:

@@ -21,14 +21,13 @@ TESTS = sorted(path for folder in ("tests", "*/tests", "*/*/tests") for path in 
 # Whoever is told no, or that there is more, has met a limit.
 MET = re.compile(
     r"naming|named|refused|declined|not read|token for the next|`[a-z]+(-[a-z]+)+`"
-    r"|INVALID_ARGUMENT|UNAUTHENTICATED|RESOURCE_EXHAUSTED|FAILED_PRECONDITION|DEADLINE_EXCEEDED|UNAVAILABLE"
+    r"|INVALID_ARGUMENT|UNAUTHENTICATED|RESOURCE_EXHAUSTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED|UNAVAILABLE"
 )
 # Those of them that no test names: where they are met at another size, or why they cannot be.
 ELSEWHERE = {
     "CALLS_MAX": "a setting: test_load.py takes one more than a smaller one",
     "WAITING_CALLS_SHARE": "of the calls: test_arrivals.py fills a smaller room",
     "CALLS_REFUSED_AT_ONCE": "gRPC's own door: test_hostile.py opens more streams than all of them",
-    "PENDING_CALLS_MAX": "gRPC's own door, before any code of ours",
     "STRANGERS_SECONDS_MAX": "a time: test_hostile.py sends a request that never ends",
     "SECRET_FILE_BYTES_MAX": "no user's: whoever sets the service up",
     "BACKUP_FAULTS_MAX": "no refusal of its own: the first fault refuses already",

@@ -136,6 +136,7 @@ _EXITS = {
     grpc.StatusCode.ALREADY_EXISTS: Exit.REFUSED,
     grpc.StatusCode.ABORTED: Exit.UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Exit.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED: Exit.UNAVAILABLE,
     grpc.StatusCode.UNAVAILABLE: Exit.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
     grpc.StatusCode.UNAUTHENTICATED: Exit.NOT_ALLOWED,
@@ -171,4 +172,7 @@ def explain(error: grpc.aio.AioRpcError) -> CallFailed:
         message = "the service does not answer: is it running? (`credence stack status`)"
     elif rich is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = "no answer in time: run it again; commands can be repeated safely"
+    elif rich is None and status is grpc.StatusCode.CANCELLED:
+        # What gRPC itself refuses, where more calls wait than a service lets wait (servicekit's PENDING_CALLS_MAX).
+        message = "the service is overrun, or going down: run it again; commands can be repeated safely"
     return CallFailed(status, reason, message, tuple(details))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -75,6 +76,28 @@ async def test_one_caller_has_a_share_and_leaves_the_rest_to_others(start: Any, 
             await kit.wait_until(lambda: held.came == 3)
             held.go.set()
             await asyncio.gather(*served)
+
+
+async def test_calls_that_wait_beyond_the_limit_are_turned_away_at_once_and_served_when_they_come_again(
+    start: Any, issuer: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(request: StringValue, context: Any) -> StringValue:
+        time.sleep(0.02)  # noqa: ASYNC251 - the process looks at nothing else meanwhile, so that calls wait for it
+        return request
+
+    monkeypatch.setattr("servicekit.limits.PENDING_CALLS_MAX", 20)
+    async with (
+        start(kit.build(register=kit.register(handler=busy)), max_concurrent_rpcs=1_024) as running,
+        AsyncExitStack() as connections,
+    ):
+        token = issuer.token()
+        others = [await connections.enter_async_context(apart(running)) for _ in range(4)]
+        calls = [other.call("x", token=token) for other in others for _ in range(50)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        turned_away = [end for end in ends if isinstance(end, grpc.aio.AioRpcError)]
+        assert 0 < len(turned_away) < len(ends)
+        assert {end.code().name for end in turned_away} == {"CANCELLED"}
+        assert (await running.call("x", token=token)).value == "x"
 
 
 @pytest.mark.parametrize(("much", "refused"), [(limits.METADATA_BYTES_MAX // 2, False), (20_000, True)])

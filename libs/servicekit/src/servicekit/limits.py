@@ -30,8 +30,8 @@ CALLS_REFUSED_AT_ONCE: Final = 4
 itself, `RESOURCE_EXHAUSTED` without details."""
 
 PENDING_CALLS_MAX: Final = 1_000
-"""Calls that wait for the process to look at them. Beyond: gRPC refuses them, `RESOURCE_EXHAUSTED` without details:
-send fewer at once."""
+"""Calls that wait for the process to look at them. Beyond: gRPC refuses them, `CANCELLED` without details: send it
+again with the same id, and fewer at once."""
 
 WAITING_CALLS_SHARE: Final = 0.75
 """Part of the calls served at once that may wait for what a token names, so that commands always find room, also while
