@@ -4,6 +4,7 @@ well. `test_checks.py` shows each red on doctored evidence, `test_planted.py` on
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,6 +21,7 @@ from tests.system.evidence import Public
 from tests.system.platform import ACCEPTED, CONFLICT, REFUSED, REPLAYED, UNCHANGED
 
 NOT_STORED = (REFUSED, CONFLICT, UNCHANGED)
+DIFFERING_SHOWN = 6  # lines
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,12 @@ def p6_each_event_counts_once(case: Case, at: datetime | None = None) -> list[st
 
 def p6_like_the_clean(name: str, standings: Sequence[str], clean: Sequence[str]) -> list[str]:
     """A round's standings, a kind each, are those of the learners whom nothing befell."""
-    pairs = enumerate(zip(standings, clean, strict=True))
-    return [f"the standing of kind {kind} in {name} is not that of a clean run" for kind, (a, b) in pairs if a != b]
+    wrong = []
+    for kind, (found, want) in enumerate(zip(standings, clean, strict=True)):
+        if found != want:
+            lines = [line for line in difflib.ndiff(want.splitlines(), found.splitlines()) if line[0] in "-+"]
+            wrong.append(f"the standing of kind {kind} in {name} is not that of a clean run: {lines[:DIFFERING_SHOWN]}")
+    return wrong
 
 
 def p7_same_id_same_answer(case: Case) -> list[str]:

@@ -167,7 +167,9 @@ class Storm:
         outcome = self.outcome
         w = self._writers
         w.prepare()
-        self._alike.begin(w.client("alike", 0), f"clean-{self._run}")
+        self._alike.alike(w.client("alike", 0), f"clean-{self._run}")
+        self._rest()
+        self._alike.look_at_the_clean()
         try:
             self._fresh.start()
             settled("freshness is served", lambda: self._fresh.fresh_since(began), seconds=WHOLE_SECONDS)
@@ -262,7 +264,7 @@ class Storm:
     def _rest(self) -> None:
         with closing(Reading(self.rig.mongo.uri, sorted(set(self.rig.instances.values())))) as reading:
             if found := rest(self.rig.kafka.bootstrap, reading, REST_SECONDS):
-                self.outcome.wrong("P12", f"not at rest {REST_SECONDS:g} s after the last fault: {found}")
+                self.outcome.wrong("P12", f"not at rest after {REST_SECONDS:g} s without a fault: {found}")
 
     def _send_again(self) -> None:
         """After everything, the same ids once more: the same answers must come, and nothing new be stored (P7)."""

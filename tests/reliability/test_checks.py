@@ -297,7 +297,9 @@ def test_p6_a_place_that_was_taken_and_never_given() -> None:
 def test_p6_a_standing_that_counts_an_event_twice() -> None:
     clean = ['have: "3"', 'have: "1"']
     assert p6_like_the_clean("x", clean, clean) == []
-    assert len(p6_like_the_clean("x", ['have: "4"', 'have: "1"'], clean)) == 1
+    [wrong] = p6_like_the_clean("x", ['have: "4"', 'have: "1"'], clean)
+    assert "kind 0" in wrong
+    assert """['- have: "3"', '+ have: "4"']""" in wrong
 
 
 def test_p7_two_answers_to_one_id() -> None:
