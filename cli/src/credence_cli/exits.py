@@ -19,6 +19,9 @@ class Exit(IntEnum):
     OUTPUT_CLOSED = 141  # whoever read the output has stopped, as with `| head`; the shells' own number for it
 
 
+INTERRUPTED = "Interrupted. What was acknowledged is kept; run it again to go on."
+
+
 class CommandFailed(Exception):
     """Ends the command with one message that says what to do next."""
 

@@ -25,7 +25,7 @@ from credence_cli.commands import (
     views,
 )
 from credence_cli.commands.demo import demo
-from credence_cli.exits import Exit
+from credence_cli.exits import INTERRUPTED, Exit
 from credence_cli.output import give_up_output, say
 
 app = typer.Typer(
@@ -64,14 +64,14 @@ app.command()(running.secrets)
 
 
 def main() -> None:
-    """The entry point: exit codes are those of `exits.Exit`."""
+    """What `__main__` runs once all is loaded: exit codes are those of `exits.Exit`."""
     try:
         code = app(standalone_mode=False)
         if code == Exit.INTERRUPTED:  # Typer makes this code of Ctrl-C, and says nothing
             raise KeyboardInterrupt
         sys.exit(code)
     except (KeyboardInterrupt, Abort):
-        say("Interrupted. What was acknowledged is kept; run it again to go on.")
+        say(INTERRUPTED)
         sys.exit(int(Exit.INTERRUPTED))
     except TyperException as usage:
         # Typer's own rendering of a usage error, which only its standalone mode calls; that mode swallows Ctrl-C.
