@@ -16,7 +16,7 @@ import ctypes
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
@@ -287,14 +287,13 @@ class Process(Generic[S]):
 
         async def one(dependency: Dependency) -> None:
             check = self._check_of(dependency)
-            pause = BACKOFF_SECONDS[0]
+            pauses = _pauses()
             while (problem := await _probe(dependency)) is not None:
                 if away[dependency.name] != problem:
                     _log.info("waiting-for", dependency=dependency.name, problem=problem)
                 away[dependency.name] = problem
                 check.failing(f"waiting for it: {problem}")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, BACKOFF_SECONDS[1])
+                await asyncio.sleep(next(pauses))
             del away[dependency.name]
             check.ok()
 
@@ -313,7 +312,7 @@ class Process(Generic[S]):
     async def _prepare(self, service: Service) -> None:
         """Begun again where a server goes away in the midst of it, within the start-up time: that is no defect."""
         away = "no answer"
-        pause = BACKOFF_SECONDS[0]
+        pauses = _pauses()
         try:
             async with asyncio.timeout(self.settings.startup_timeout_seconds):
                 while service.prepare is not None:
@@ -325,8 +324,7 @@ class Process(Generic[S]):
                             raise
                         away = f"{type(error).__name__}: {error}"
                     _log.info("waiting-for", dependency="preparation", problem=away)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, BACKOFF_SECONDS[1])
+                    await asyncio.sleep(next(pauses))
         except TimeoutError:
             raise CannotStart(
                 Exit.SERVERS_AWAY,
@@ -420,6 +418,14 @@ def _port_taken(variable: str, host: str, port: int) -> CannotStart:
         Exit.PORT_TAKEN,
         f"cannot listen on {host}:{port}, which another process holds or this host lacks: stop it, or set {variable}",
     )
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait between tries, each twice the last."""
+    pause, longest = BACKOFF_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 2, longest)
 
 
 async def _probe(dependency: Dependency) -> str | None:
