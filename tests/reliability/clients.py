@@ -56,11 +56,11 @@ class Pace:
     @contextmanager
     def eased(self, rows_a_second: float) -> Iterator[None]:
         """No more than so many rows a second for a while."""
-        self._eased_seconds = 1 / rows_a_second
+        before, self._eased_seconds = self._eased_seconds, 1 / rows_a_second
         try:
             yield
         finally:
-            self._eased_seconds = 0.0
+            self._eased_seconds = before
 
     def take(self, rows: int) -> float:
         """How many seconds to wait before so many rows are sent."""

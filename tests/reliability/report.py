@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.reliability.checks import p17_share_fresher_than
 from tests.reliability.elsewhere import Proved
-from tests.reliability.storm import Outcome
+from tests.reliability.storm import CALM_ROWS_A_SECOND, OVERRUN_SECONDS, Outcome
 
 FOLDER = Path(__file__).parents[2] / "build" / "reliability"
 VIOLATIONS_SHOWN = 20
@@ -138,6 +138,7 @@ def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> di
             kind: {"count": count, "recovery_seconds": _summary(seconds)}
             for kind, (count, seconds) in by_kind(outcome).items()
         },
+        "eased": outcome.eased,
         "at_rest_seconds": round(outcome.rest_seconds, 1),
         "ended_by_themselves": [vars(each) for each in outcome.ended],
         "violations": outcome.violations,
@@ -185,6 +186,7 @@ def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> st
             "Seconds from a fault's end until every instance is ready and serves what is at most 2 s old; all was at "
             f"rest {outcome.rest_seconds:.1f} s after the last one. Kills of single instances come in bursts that are "
             "not waited for.",
+            *([_eased(outcome)] if outcome.eased else []),
             "",
             "| fault | times | p50 s | max s |",
             "|---|---|---|---|",
@@ -193,6 +195,14 @@ def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> st
             *(["", "## Ended by themselves, and started again", "", *ended] if ended else []),
             "",
         ]
+    )
+
+
+def _eased(outcome: Outcome) -> str:
+    return (
+        f"{outcome.eased} times it was not whole after {OVERRUN_SECONDS:g} s, and clients asked for no more than "
+        f"{CALM_ROWS_A_SECOND:g} rows a second until it was: what had come meanwhile was more than this machine works "
+        "off beside what they ask for."
     )
 
 

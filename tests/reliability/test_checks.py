@@ -33,6 +33,7 @@ from tests.reliability.checks import (
     verdicts,
 )
 from tests.reliability.clean import expected
+from tests.reliability.clients import Pace
 from tests.reliability.elsewhere import PAGE, judged, proofs
 from tests.reliability.elsewhere import PROMISES as ELSEWHERE
 from tests.reliability.evidence import Documents, Found, Place, stored
@@ -425,6 +426,23 @@ def test_a_run_that_broke_off_is_reported_as_not_checked(tmp_path: Path) -> None
     page = write(outcome, "broken", "make again", folder=tmp_path).read_text()
     assert "The harness failed: OSError: no space left" in page
     assert page.count("| not checked |") == len(PROMISES)
+
+
+def test_a_run_that_clients_had_to_go_easy_on_says_so(tmp_path: Path) -> None:
+    words = "2 times it was not whole after 60 s, and clients asked for no more than 10 rows a second until it was"
+    assert words in write(Outcome(1, "none", eased=2), "eased", "make again", folder=tmp_path).read_text()
+    assert "asked for no more" not in write(Outcome(1, "none"), "plain", "make again", folder=tmp_path).read_text()
+
+
+def test_pace_is_as_it_was_once_it_is_no_longer_eased() -> None:
+    pace = Pace(1_000.0, 1_000)
+    with pace.eased(0.1):
+        with pace.eased(0.5):
+            pass
+        before = pace.take(1)
+        assert pace.take(1) - before > 9
+    before = pace.take(1)
+    assert pace.take(1) - before < 1
 
 
 def test_a_schedule_reaches_every_link_and_every_long_absence_and_a_seed_is_the_same_one_again() -> None:
