@@ -139,6 +139,7 @@ def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> di
             for kind, (count, seconds) in by_kind(outcome).items()
         },
         "eased": outcome.eased,
+        "age_seconds_by_calm": [_summary(ages) for ages in outcome.ages_by_calm],
         "at_rest_seconds": round(outcome.rest_seconds, 1),
         "ended_by_themselves": [vars(each) for each in outcome.ended],
         "violations": outcome.violations,

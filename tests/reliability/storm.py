@@ -28,7 +28,7 @@ from tests.reliability.checks import (
 )
 from tests.reliability.clients import Client, Pace, Unhealed
 from tests.reliability.evidence import Found, Reading, database_says, read, rest
-from tests.reliability.faults import Fault, Struck
+from tests.reliability.faults import SESSION_TIMEOUT_SECONDS, Fault, Struck
 from tests.reliability.freshness import Freshness, Served
 from tests.reliability.history import Batch, History
 from tests.reliability.operators import Operators, Poisoned, Rebuilt
@@ -99,7 +99,11 @@ class Outcome:
     @property
     def calm_ages(self) -> list[float]:
         """Of what was served in the calms."""
-        return [s.age for s in self.served if any(began <= s.at <= ended for began, ended in self.calms)]
+        return [age for calm in self.ages_by_calm for age in calm]
+
+    @property
+    def ages_by_calm(self) -> list[list[float]]:
+        return [[s.age for s in self.served if began <= s.at <= ended] for began, ended in self.calms]
 
     @property
     def short(self) -> list[str]:
@@ -127,8 +131,8 @@ class Plan:
     """How much: the faults in order, and how many kills and acknowledged `commands` are wanted. An `endless` schedule
     ends when both are there; one with an end is struck to its end, and what kills are wanting come after it. Either
     ends at `seconds`, whatever is left. `kills_between` single instances are killed in a burst before each other fault.
-    `calm`: how many answers are looked at, before the first fault and after each recovery, to see how fresh views are
-    when all is well."""
+    `calm`: how many answers are looked at to see how fresh views are when all is well, before the first fault and,
+    where the schedule is endless, after each recovery."""
 
     faults: Iterable[Fault]
     kills: int
@@ -205,14 +209,17 @@ class Storm:
                 return
             self._strike(fault)
             self._tell(fault)
-            if self.outcome.strikes[-1].whole is not None:
-                self._calm(plan.calm)
+            if plan.endless and self.outcome.strikes[-1].whole is not None:
+                self._calm(plan.calm, after_a_fault=True)
 
-    def _calm(self, answers: int) -> None:
+    def _calm(self, answers: int, *, after_a_fault: bool = False) -> None:
         """Looks for a while at how fresh views are when all is well: no fault is about, what came meanwhile is worked
-        off, and clients ask for no more than the machine keeps up with."""
+        off, and clients ask for no more than the machine keeps up with. A fault is about until its last victim can
+        have been missed: then the group's partitions move once more."""
         with self._pace.eased(CALM_ROWS_A_SECOND):
             self._await_whole(time.monotonic())
+            missed = time.monotonic() + SESSION_TIMEOUT_SECONDS * after_a_fault
+            settled("nobody is missed any more", lambda: time.monotonic() > missed, seconds=SESSION_TIMEOUT_SECONDS + 5)
             began, enough = time.monotonic(), len(self._fresh.served) + answers
             try:
                 settled("answers were looked at", lambda: len(self._fresh.served) >= enough, seconds=WHOLE_SECONDS)
