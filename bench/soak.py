@@ -78,7 +78,7 @@ async def _soak(stack: Stack, seconds: float) -> tuple[dict[str, Seen], list[int
     done = 0
     try:
         work = _Work(scene)
-        await work.one()
+        await work.one()  # enrols the first learners
         tell(f"{seconds:.0f} s at full load")
         end = time.monotonic() + seconds
 

@@ -144,6 +144,15 @@ _EXITS = {
 }
 
 
+# What gRPC itself ends a call with, and says too little of.
+_UNTOLD = {
+    grpc.StatusCode.UNAVAILABLE: "the service does not answer: is it running? (`credence stack status`)",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time: run it again; commands can be repeated safely",
+    # Where more calls wait than a service lets wait (servicekit's PENDING_CALLS_MAX).
+    grpc.StatusCode.CANCELLED: "the service is overrun, or going down: run it again; commands can be repeated safely",
+}
+
+
 class CallFailed(CommandFailed):
     """A call that a service, or the way to it, refused. `code` is the stable reason, e.g. "not-caught-up"."""
 
@@ -168,11 +177,6 @@ def explain(error: grpc.aio.AioRpcError) -> CallFailed:
         elif detail.Unpack(bad):
             details += [f"{v.field}: {v.description}" for v in bad.field_violations]
     message = error.details() or status.name
-    if rich is None and status is grpc.StatusCode.UNAVAILABLE:
-        message = "the service does not answer: is it running? (`credence stack status`)"
-    elif rich is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        message = "no answer in time: run it again; commands can be repeated safely"
-    elif rich is None and status is grpc.StatusCode.CANCELLED:
-        # What gRPC itself refuses, where more calls wait than a service lets wait (servicekit's PENDING_CALLS_MAX).
-        message = "the service is overrun, or going down: run it again; commands can be repeated safely"
+    if rich is None:
+        message = _UNTOLD.get(status, message)
     return CallFailed(status, reason, message, tuple(details))
