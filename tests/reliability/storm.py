@@ -210,16 +210,17 @@ class Storm:
             self._strike(fault)
             self._tell(fault)
             if plan.endless and self.outcome.strikes[-1].whole is not None:
-                self._calm(plan.calm, after_a_fault=True)
+                self._calm(plan.calm)
 
-    def _calm(self, answers: int, *, after_a_fault: bool = False) -> None:
+    def _calm(self, answers: int) -> None:
         """Looks for a while at how fresh views are when all is well: no fault is about, what came meanwhile is worked
         off, and clients ask for no more than the machine keeps up with. A fault is about until its last victim can
         have been missed: then the group's partitions move once more."""
         with self._pace.eased(CALM_ROWS_A_SECOND):
             self._await_whole(time.monotonic())
-            missed = time.monotonic() + SESSION_TIMEOUT_SECONDS * after_a_fault
-            settled("nobody is missed any more", lambda: time.monotonic() > missed, seconds=SESSION_TIMEOUT_SECONDS + 5)
+            if self.outcome.strikes:
+                missed = time.monotonic() + SESSION_TIMEOUT_SECONDS
+                settled("nobody is missed", lambda: time.monotonic() > missed, seconds=SESSION_TIMEOUT_SECONDS + 5)
             began, enough = time.monotonic(), len(self._fresh.served) + answers
             try:
                 settled("answers were looked at", lambda: len(self._fresh.served) >= enough, seconds=WHOLE_SECONDS)
