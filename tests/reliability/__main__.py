@@ -47,7 +47,8 @@ def main(words: list[str] | None = None) -> int:
     kills = asked.kills if asked.kills is not None else round(KILLS * share)
     commands = asked.commands if asked.commands is not None else round(COMMANDS * share)
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
-    again = f"make test-reliability MINUTES={asked.minutes:g} SEED={seed}"
+    again = f"python -m tests.reliability --minutes {asked.minutes:g} --kills {kills} --commands {commands}"
+    again += f" --rate {asked.rate:g} --seed {seed}{' --storm-only' if asked.storm_only else ''}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: everything is stopped on the way out
     began = time.monotonic()
 
