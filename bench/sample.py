@@ -89,5 +89,7 @@ SUMMARIES = View("summaries", "enrolment", Summary, fold)
 class NoMarks:
     """Nothing is evaluated."""
 
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         return None

@@ -80,7 +80,9 @@ def parse(type_: str, data: bytes) -> Counted:
 
 
 class NoMarks:
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         return None
 
 

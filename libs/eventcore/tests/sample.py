@@ -205,9 +205,13 @@ class NoMarks:
     """Remembers what was marked."""
 
     marked: list[str] = field(default_factory=list)
+    repeated: dict[str, int] = field(default_factory=dict)
 
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         self.marked += sorted(documents)
+        self.repeated.update(repeated)
 
 
 def jar_of(views: MemoryViews, stream: str) -> tuple[int, JarDocument | None]:

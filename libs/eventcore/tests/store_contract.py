@@ -373,6 +373,12 @@ class StoreContract:
             2, True, None, {}, None,
         )  # fmt: skip
 
+    async def test_what_results_rest_on_is_read_without_them(self, stores: Stores) -> None:
+        await stores.targets.mark("standing", ["p1", "p2"])
+        await stores.targets.finish("standing", [Finding("p1", 1, {"n": 1}, {"person-p1": 3, "jar-1": 0}, None)])
+        await stores.targets.mark("standing", ["p1"])
+        assert await stores.targets.bases("standing", ["p1", "p2", "p9"]) == {"p1": {"person-p1": 3, "jar-1": 0}}
+
     async def test_no_mark_of_a_missing_target_is_lost_in_a_race(self, stores: Stores) -> None:
         names = [f"p{n}" for n in range(30)]
         await asyncio.gather(*(stores.targets.mark("standing", names) for _ in range(20)))

@@ -34,7 +34,9 @@ class Marked:
     def __init__(self) -> None:
         self.marked: list[str] = []
 
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         self.marked += documents
 
 

@@ -81,6 +81,62 @@ async def test_a_command_is_executed_once_and_what_it_changed_is_looked_at_again
     assert [e.type for a in stores.appends.streams[JAR_1].values() for e in a.events].count("jar.sealed.v1") == 1
 
 
+async def again(stores: Stores, *streams: str) -> None:
+    """What was folded comes once more."""
+    marker = Marker([SHELF], stores.views, stores.targets)
+    documents = {stream: jar_of(stores.views, stream) for stream in streams}
+    await marker.mark(JARS, {s: d for s, (_, d) in documents.items()}, {s: v for s, (v, _) in documents.items()})
+
+
+async def test_a_duplicate_marks_nothing_that_has_seen_its_document() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 1)
+    await dropping(stores, JAR_2, "b", 1)
+    await evaluator(stores).look()
+
+    await again(stores, JAR_1, JAR_2)
+
+    assert not shelf(stores).dirty, "a log that is read again would evaluate everything again"
+
+
+async def test_a_duplicate_marks_what_has_not_seen_its_document() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 1)
+    await dropping(stores, JAR_2, "b", 1)
+    await evaluator(stores).look()
+    await executor(stores.appends).execute(JAR, [drop(JAR_2, "c")])
+    await own_fold(stores.appends, stores.views).step()  # the crash: it never came to the marks
+    assert not shelf(stores).dirty
+
+    await again(stores, JAR_1, JAR_2)
+
+    assert shelf(stores).dirty
+    await evaluator(stores).look()
+    assert shelf(stores).result == {"coins": 3}
+
+
+async def test_a_duplicate_marks_what_was_never_evaluated() -> None:
+    stores = Stores()
+    await executor(stores.appends).execute(JAR, [drop(JAR_1, "a")])
+    await own_fold(stores.appends, stores.views).step()  # the crash: it never came to the marks
+
+    await again(stores, JAR_1)
+
+    assert shelf(stores).dirty
+
+
+async def test_beside_a_duplicate_what_is_new_marks_as_ever() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 1)
+    await evaluator(stores).look()
+    marker = Marker([SHELF], stores.views, stores.targets)
+    _, document = jar_of(stores.views, JAR_1)
+
+    await marker.mark(JARS, {JAR_1: document, "jar-9--b": document}, {"jar-9--b": 1})
+
+    assert shelf(stores).dirty
+
+
 async def test_a_command_carries_the_version_it_was_decided_on_and_its_target() -> None:
     stores = Stores()
     await dropping(stores, JAR_1, "a", 3)

@@ -46,7 +46,7 @@ async def test_records_are_folded_in_the_order_of_their_versions() -> None:
     assert marks.marked == [JAR_1, JAR_2]
 
 
-async def test_a_duplicate_is_not_folded_again_but_marks_again() -> None:
+async def test_a_duplicate_is_not_folded_again_but_its_marks_are_made_good() -> None:
     views, marks = MemoryViews(), NoMarks()
     folder = Folder([JARS], views, marks)
     await folder.fold({JAR_1: records(JAR_1, 1, 2)})
@@ -55,6 +55,27 @@ async def test_a_duplicate_is_not_folded_again_but_marks_again() -> None:
 
     assert jar_of(views, JAR_1) == (2, JarDocument(shelf="a", coins=2))
     assert marks.marked == [JAR_1, JAR_1], "a crash may have come between the first fold and its marks"
+    assert marks.repeated == {JAR_1: 2}
+
+
+async def test_of_duplicates_only_the_last_version_that_was_folded_tells() -> None:
+    views, marks = MemoryViews(), NoMarks()
+    folder = Folder([JARS], views, marks)
+    await folder.fold({JAR_1: records(JAR_1, 1, 2)})
+
+    await folder.fold({JAR_1: records(JAR_1, 1)})
+
+    assert marks.marked == [JAR_1], "whoever folded version 2 marked, or its record comes again"
+
+
+async def test_what_came_with_duplicates_is_no_repetition() -> None:
+    views, marks = MemoryViews(), NoMarks()
+    folder = Folder([JARS], views, marks)
+    await folder.fold({JAR_1: records(JAR_1, 1, 2)})
+
+    await folder.fold({JAR_1: records(JAR_1, 1, 2, 3)})
+
+    assert (marks.marked, marks.repeated) == ([JAR_1, JAR_1], {})
 
 
 async def test_a_marker_moves_the_version_and_nothing_else() -> None:
@@ -218,9 +239,9 @@ async def test_marks_come_after_the_write() -> None:
     views = MemoryViews()
 
     class Watching(NoMarks):
-        async def mark(self, view: View[Any], documents: Any) -> None:
+        async def mark(self, view: View[Any], documents: Any, repeated: Any) -> None:
             assert {jar_of(views, stream)[0] for stream in documents} == {1}
-            await super().mark(view, documents)
+            await super().mark(view, documents, repeated)
 
     marks = Watching()
     await Folder([JARS], views, marks).fold({JAR_1: records(JAR_1, 1), JAR_2: records(JAR_2, 1)})

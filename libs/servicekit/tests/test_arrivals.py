@@ -43,7 +43,9 @@ SEEN = View("seen", "sample", Seen, _fold)
 
 
 class NoMarks:
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         return None
 
 

@@ -17,7 +17,7 @@ from eventcore.store import ViewStore
 class ErasingMarks:
     """The Folder's marks, and with them the keys: whoever a folded document says erased has none here from now on.
 
-    Marks are repeated on duplicates and done before anything is acknowledged, so a key is destroyed although a process
+    Marks are made good on duplicates and done before anything is acknowledged, so a key is destroyed although a process
     died between the fold and this line, or the store was away.
     """
 
@@ -26,11 +26,13 @@ class ErasingMarks:
         self._keyring = keyring
         self._clock = clock
 
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         erased = [s.partition("-")[2] for s, d in documents.items() if isinstance(d, AboutPerson) and d.erased]
         if erased:
             await self._keyring.destroy(erased, self._clock())
-        await self._marks.mark(view, documents)
+        await self._marks.mark(view, documents, repeated)
 
 
 async def destroy_again(people: View[Any], views: ViewStore, keyring: Keyring, at: datetime) -> None:

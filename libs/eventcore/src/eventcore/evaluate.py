@@ -126,7 +126,9 @@ class Marker:
         self._targets = targets
         self._marked = marked
 
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
         known = {s: d for s, d in documents.items() if d is not None}
         resting = [(e, e.dependants[view.name]) for e in self._evaluations if view.name in e.dependants]
         if not known or not resting:
@@ -135,11 +137,30 @@ class Marker:
         # between, a document that the new generation got meanwhile would be looked up in the old one: its target
         # could be evaluated before our write, and nobody would mark it again.
         reader = Reader(await self._views.pinned())
+        fresh = {s: d for s, d in known.items() if s not in repeated}
+        again = {s: d for s, d in known.items() if s in repeated}
         for evaluation, dependants in resting:
-            targets = sorted(await dependants(reader, known))
+            targets = set(await dependants(reader, fresh)) if fresh else set()
+            if again:
+                targets |= await self._unseen(evaluation, set(await dependants(reader, again)) - targets, repeated)
             if targets:
-                await self._targets.mark(evaluation.name, targets)
+                await self._targets.mark(evaluation.name, sorted(targets))
                 self._marked(evaluation.name)
+
+    async def _unseen(self, evaluation: Evaluation, targets: Collection[str], versions: Mapping[str, int]) -> set[str]:
+        """Those of the targets whose result has not seen these documents as they stand, as far as it rests on any.
+
+        So a log that is read again from its start, as after a reset of offsets, does not evaluate everything again. A
+        result that names none of them is not asked further. One that names only some of what leads to it now was
+        found before another document led here, and whoever folded that one marks it.
+        """
+        bases = await self._targets.bases(evaluation.name, sorted(targets))
+
+        def saw(basis: Mapping[str, int]) -> bool:
+            named = basis.keys() & versions.keys()
+            return bool(named) and all(basis[stream] == versions[stream] for stream in named)
+
+        return {target for target in targets if not saw(bases.get(target, {}))}
 
 
 @dataclass

@@ -94,8 +94,14 @@ async def nothing_else(_records: Records) -> None:
 
 
 class Marks(Protocol):
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
-        """Marks every evaluation that depends on these documents (by stream), as they now stand in the store."""
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
+        """Marks every evaluation that depends on these documents (by stream), as they now stand in the store.
+
+        `repeated`: of which of them nothing new came, and the version they stand at. They may have been marked before;
+        whoever died between a fold and its marks did not.
+        """
         ...
 
 
@@ -192,10 +198,12 @@ class Folder:
             written = await self._store_writes(view, writes, bad)
             missed = {w.stream for w, ok in zip(writes, written, strict=True) if not ok} - bad.keys()
             done = {s: f for s, f in folded.items() if s not in missed and s not in bad}
-            # A duplicate is not folded again, but its dependants are marked again: a crash may have come between
-            # its fold and its marks. What only waits behind a fault changed nothing.
-            moved = {s: f.document for s, f in done.items() if any(r.version <= f.version for r in todo[s])}
-            await self._marks.mark(view, moved)
+            # A duplicate is not folded again, but its marks are made good: a crash may have come between its fold and
+            # them. Only of the last version that was folded: whoever folded that marked, or its record comes again.
+            # What only waits behind a fault changed nothing.
+            moved = {s: f for s, f in done.items() if any(r.version == f.version for r in todo[s])}
+            repeated = {s: f.version for s, f in moved.items() if f.version == f.seen.version}
+            await self._marks.mark(view, {s: f.document for s, f in moved.items()}, repeated)
             faults += [f.fault for f in done.values() if f.fault is not None]
             for stream, reason in bad.items():
                 faults += await self._one_by_one(view, folded[stream], todo[stream], reason)

@@ -279,6 +279,10 @@ class MemoryTargets:
         stored = self.targets.get(evaluation, {})
         return {t: stored[t] for t in targets if t in stored}
 
+    async def bases(self, evaluation: str, targets: Sequence[str]) -> dict[str, Mapping[str, int]]:
+        found = await self.read(evaluation, targets)
+        return {t: target.basis for t, target in found.items() if target.result is not None}
+
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         await self.switch(f"list {evaluation}")
         return [t for t in sorted(self.targets.get(evaluation, {})) if t > after][:limit]

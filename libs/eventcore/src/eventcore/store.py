@@ -296,6 +296,10 @@ class TargetStore(Protocol):
 
     async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]: ...
 
+    async def bases(self, evaluation: str, targets: Sequence[str]) -> dict[str, Mapping[str, int]]:
+        """What each result rests on, and nothing else of it; no entry for a target that has none."""
+        ...
+
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         """Every target beyond `after`, in order, at most `limit`."""
         ...

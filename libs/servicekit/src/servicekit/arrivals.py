@@ -69,8 +69,10 @@ class TellingMarks:
     marks: Marks
     arrivals: Arrivals
 
-    async def mark(self, view: View[Any], documents: Mapping[str, BaseModel | None]) -> None:
-        await self.marks.mark(view, documents)
+    async def mark(
+        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
+    ) -> None:
+        await self.marks.mark(view, documents, repeated)
         self.arrivals.tell(documents)
 
 
@@ -101,6 +103,9 @@ class TellingTargets:
 
     async def read(self, evaluation: str, targets: Sequence[str]) -> dict[str, Target]:
         return await self.targets.read(evaluation, targets)
+
+    async def bases(self, evaluation: str, targets: Sequence[str]) -> dict[str, Mapping[str, int]]:
+        return await self.targets.bases(evaluation, targets)
 
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         return await self.targets.names(evaluation, after=after, limit=limit)

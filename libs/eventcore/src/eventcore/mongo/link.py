@@ -140,11 +140,20 @@ class Link:
             await self._database[collection].drop()
 
     async def find_any(
-        self, collection: str, field: str, values: Iterable[str], *, sort: Sequence[tuple[str, int]] = ()
+        self,
+        collection: str,
+        field: str,
+        values: Iterable[str],
+        *,
+        sort: Sequence[tuple[str, int]] = (),
+        fields: Sequence[str] | None = None,
     ) -> list[Mapping[str, Any]]:
         """Documents whose `field` is any of `values`; sorted within the parts that `values` is cut into."""
         found = await asyncio.gather(
-            *(self.find(collection, {field: {"$in": part}}, sort=sort) for part in parts(sorted(set(values)), IN_MAX))
+            *(
+                self.find(collection, {field: {"$in": part}}, sort=sort, fields=fields)
+                for part in parts(sorted(set(values)), IN_MAX)
+            )
         )
         return [document for part in found for document in part]
 

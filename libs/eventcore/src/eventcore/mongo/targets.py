@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,6 +68,10 @@ class MongoTargets:
             )
             for d in found
         }
+
+    async def bases(self, evaluation: str, targets: Sequence[str]) -> dict[str, Mapping[str, int]]:
+        found = await self._link.find_any(_targets(evaluation), "_id", targets, fields=["basis"])
+        return {d["_id"]: d["basis"] for d in found if "basis" in d}
 
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         where = {"_id": {"$gt": after}} if after else {}

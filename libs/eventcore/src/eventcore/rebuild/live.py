@@ -23,7 +23,7 @@ from eventcore.store import Rooms, StreamStore, TargetStore, ViewStore
 class NoMarks:
     """Nothing rests on a generation that is being built."""
 
-    async def mark(self, view: View[Any], documents: Mapping[str, Any]) -> None:
+    async def mark(self, view: View[Any], documents: Mapping[str, Any], repeated: Mapping[str, int]) -> None:
         pass
 
 
@@ -157,7 +157,7 @@ async def finish_marking(
     switched = [v for v in views if v.name in building.views]
     people = [v for v in switched if issubclass(v.document, AboutPerson)]
     async for view, documents in documents_of(people, pinned, limit=COMPARED_AT_ONCE_MAX):
-        await erasing.mark(view, documents)
+        await erasing.mark(view, documents, {})
     resting = [e for e in evaluations if not e.dependants.keys().isdisjoint(building.views)]
     total = sum([await targets.count(evaluation.name) for evaluation in resting])
     marked = 0
