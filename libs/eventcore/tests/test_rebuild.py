@@ -475,6 +475,20 @@ async def test_a_topic_that_lost_records_is_found_and_filled_again_it_is_not() -
     assert isinstance((await rig.run(WISH, builder="b2"))[-1], Done)
 
 
+async def test_what_a_topic_lost_for_good_can_be_accepted_when_it_was_told_and_looked_for_once_more() -> None:
+    rig = await filled(Rig())
+    rig.topic.records = [r for r in rig.topic.records if r.headers["ce_id"] != "jar-2--a@2"]
+    accepting = replace(WISH, confirmed="all", accept_differences=True)
+    at_once = Rig(**{n: getattr(rig, n) for n in ("appends", "rooms", "targets", "held", "topic")})
+
+    assert finding(await rig.run(WISH)).comparisons[0].behind == 1
+    assert isinstance((await rig.run(accepting, builder="b2"))[-1], Done)
+
+    with pytest.raises(Stopped, match="jar-2--a was folded live meanwhile"):
+        await at_once.run(accepting, builder="b3")
+    assert isinstance((await at_once.run(accepting, builder="b4"))[-1], Done)
+
+
 async def test_documents_that_the_serving_generation_has_yet_to_fold_are_no_difference() -> None:
     rig = await filled(Rig())
     await one_more(rig, 1, "unheard")

@@ -18,6 +18,7 @@ import pytest
 from eventcore import consume, evaluate, fold, generations
 from eventcore.evaluate import Evaluation, Facts, Reader, Verdict
 from eventcore.event import Recorded
+from eventcore.fold import View
 from eventcore.generations import Catalogue, CurrentViews, Instance, State
 from eventcore.memory import no_switch
 from eventcore.rebuild import Done, Findings, LogAway, Progress, Refused, Stopped, Wish, builder, live, verify
@@ -185,6 +186,44 @@ async def stuck_here_and_folded_before_the_switch() -> None:
     except Stopped:
         await switched(rig, replace(WISH, confirmed="all"))
     await whole(rig, "heard")
+
+
+async def folded_between_what_was_told_and_the_word_for_it() -> None:
+    """Somebody is told of a document that was spoilt, and accepts it. Meanwhile another stream, at which the builder
+    was stuck as the live folds were, is folded live: nobody was told of that."""
+    rig = await filled(Rig())
+    await told_of_what_was_spoilt(rig)
+    await rig.hear()
+    await switched(rig, ACCEPTED)
+    await whole(rig, "heard")
+
+
+async def folded_before_an_accepted_switch() -> None:
+    """The same, just before the consumers stop."""
+    rig = await filled(Rig())
+    readable = await told_of_what_was_spoilt(rig)
+    rig.heard = replace(HEARD, fold=fails_on_late)
+    running = rig.rebuild()
+    rig.heard = readable
+    rig.generations.switch = Once("swap to switching", rig.hear)
+    try:
+        async for _ in running.run(ACCEPTED, "b2"):
+            pass
+    except Stopped:
+        await switched(rig, ACCEPTED)
+    await whole(rig, "heard")
+
+
+async def told_of_what_was_spoilt(rig: Rig) -> View[Any]:
+    """Of one stream, by a builder whose release cannot fold another; gives the view of the release that can."""
+    stored = rig.rooms.documents["heard"]["jar-2--a"]
+    rig.rooms.documents["heard"]["jar-2--a"] = Versioned(stored.version, {**(stored.body or {}), "coins": 90})
+    await publish(rig, 1, "late")
+    readable, rig.heard = rig.heard, replace(HEARD, fold=fails_on_late)
+    [found] = [t for t in await rig.run(replace(WISH, confirmed="all")) if isinstance(t, Findings)]
+    rig.heard = readable
+    assert (found.suspect, found.comparisons[0].different, found.comparisons[0].behind) == (("heard",), 1, 0)
+    return readable
 
 
 async def appended_after_the_scan() -> None:
@@ -454,6 +493,8 @@ RACES = [
     folding_across_the_switch,
     stuck_here_and_folded_there,
     stuck_here_and_folded_before_the_switch,
+    folded_between_what_was_told_and_the_word_for_it,
+    folded_before_an_accepted_switch,
     appended_after_the_scan,
     appended_between_the_scan_and_its_write,
     own_fold_across_the_switch,
@@ -487,6 +528,7 @@ def change(module: ModuleType, name: str, *edits: tuple[str, str]) -> Change:
 NO_SECOND_LOOK = change(
     fold, "Folder.fold", ("if after.catalogue.generations() != pinned.catalogue.generations():", "if False:")
 )
+NOBODY_ASKS = change(builder, "Rebuild._none_left_behind", ("if behind := sorted(", "if False and sorted("))
 BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     "the ends are taken before the consumers stand still": (
         heard_just_before_the_pause,
@@ -516,7 +558,15 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     ),
     "nobody asks whether what was stuck was folded live": (
         stuck_here_and_folded_before_the_switch,
-        (change(builder, "Rebuild._flip", ("if not wish.accept_differences:", "if False:")),),
+        (NOBODY_ASKS,),
+    ),
+    "what could not be folded is not read again when it was folded live": (
+        folded_between_what_was_told_and_the_word_for_it,
+        (change(builder, "Rebuild._begin", ("again = left.items() - self._read_again.items()", "again = False")),),
+    ),
+    "a word for differences counts for what was folded live since": (
+        folded_before_an_accepted_switch,
+        (change(builder, "Rebuild._flip", ("await self._none", "if not wish.accept_differences: await self._none")),),
     ),
     "an own fold learns late that its view is being built": (
         appended_after_the_scan,

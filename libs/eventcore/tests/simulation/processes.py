@@ -407,6 +407,12 @@ async def builder(world: World) -> None:
                 world.say("SUSPECT", found.suspect)
                 if "loss" not in world.faults and "poison" not in world.faults:
                     raise Violation("a difference out of nothing", [c.shown for c in found.comparisons])
+                if world.spoilt:
+                    # It must not be given up: in a topic that was filled, what was lost may stand behind what follows
+                    # it, and then every rebuild begun anew finds as little, for ever. Who runs it again is promised
+                    # that it reads all once more, into what it has.
+                    await give_way("run it again")
+                    continue
                 world.rebuilds -= 1
                 await rebuild.drop(names)
                 await give_way("give up")

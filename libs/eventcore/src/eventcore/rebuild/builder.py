@@ -36,6 +36,7 @@ WATCH_SECONDS = 4.0  # how long a rebuild that another began must be silent to b
 _SILENT = timedelta(seconds=INSTANCE_SILENT_SECONDS_MAX)
 GRACE_SECONDS = 3.0  # between the last moment at which a room may be read and its end: above POINTER_SECONDS_MAX
 NEAR = 1_000  # records: so near to the end of the log the switch begins
+_FROM_THE_START: Mapping[str, Any] = {"offsets": (), "after": "", "done": 0, "total": 0, "state": State.BUILDING}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Wish:
     """What is asked for. `views` are names; `epochs` {source: epoch} are accepted in place of the ones known.
 
     `confirmed`: the digest of the findings that were confirmed, or "all" for whatever is found;
-    `accept_differences`: switch although content differs under the same fold, or documents are behind.
+    `accept_differences`: switch although content differs under the same fold, or documents are behind; of streams that
+    the builder could not fold, only those that were behind before it and still are when all was read once more.
     """
 
     views: tuple[str, ...]
@@ -105,6 +107,7 @@ class Rebuild:
         self._clock = clock
         self._pause = pause
         self._saved = 0.0
+        self._read_again: dict[tuple[str, str], int] = {}  # what was behind when this run began to read it all again
 
     async def run(self, wish: Wish, builder: str) -> AsyncGenerator[Progress | Findings | Done, None]:
         """Builds, verifies, rehearses and switches; ends after Findings when they want a confirmation, else after Done.
@@ -241,6 +244,9 @@ class Rebuild:
         if found.building is not None and found.building.builder != builder:
             await self._silent(found)
         goes_on = found.building is not None and self._goes_on(wish, found.building)
+        # What it was stuck at and is folded live by now may be there to be read: no switch is made without it.
+        left = await self._left_behind(found.building) if goes_on and found.building is not None else {}
+        again = left.items() - self._read_again.items()
 
         def begun(seen: Catalogue) -> Catalogue:
             mine = seen.building is not None and seen.building.builder == builder
@@ -249,12 +255,14 @@ class Rebuild:
             if seen.building is not None and seen.building.state is State.MARKING:
                 raise Refused("it is switched already and what rests on it is being marked: ask again in a moment")
             if goes_on and seen.building is not None:
-                taken = seen.building.model_copy(update={"builder": builder, "state": State.BUILDING})
+                fresh = {**_FROM_THE_START, "stuck": ()} if again else {}
+                taken = seen.building.model_copy(update={**fresh, "builder": builder, "state": State.BUILDING})
                 return seen.model_copy(update={"building": taken})
             return self._anew(wish, builder, seen)
 
         building = (await change(self._generations, begun)).building
         assert building is not None
+        self._read_again |= left
         if not goes_on:
             await self._tidy(wish.views)
         await self._open(building)
@@ -544,8 +552,7 @@ class Rebuild:
         """The one step. False when the switch had been called off: what was folded since is not all in the new one."""
         found = await self._generations.read()
         checked = self._of(found, builder)
-        if not wish.accept_differences:
-            await self._none_left_behind(checked)
+        await self._none_left_behind(checked, self._read_again if wish.accept_differences else {})
         retired = await self._retired(found)
 
         def moved(seen: Catalogue) -> Catalogue | None:
@@ -568,22 +575,30 @@ class Rebuild:
         after = await change(self._generations, moved)
         return after.building is not None and after.building.state is State.MARKING
 
-    async def _none_left_behind(self, building: Building) -> None:
+    async def _none_left_behind(self, building: Building, accepted: Mapping[tuple[str, str], int]) -> None:
         """A stream that the builder could not fold may be folded live by now: by a release that can, or because what
-        was missing came. Then it is all there in the log, and has to be read again. Raises Stopped."""
+        was missing came. Then it is all there in the log, and has to be read again; `accepted` was, and is not there.
+        Raises Stopped."""
+        if behind := sorted((await self._left_behind(building)).items() - accepted.items()):
+            await self._from_the_start(building)
+            (_, stream), _ = behind[0]
+            raise Stopped(f"{stream} was folded live meanwhile, and not here: run it again, it reads all once more")
+
+    async def _left_behind(self, building: Building) -> dict[tuple[str, str], int]:
+        """The streams, by view, that the builder could not fold as far as they are folded live, and how far it did."""
         serving = await self._store.pinned()
         built = serving.with_built(building.views)
+        behind: dict[tuple[str, str], int] = {}
         for view in (self._views[name] for name in sorted(building.views)):
             streams = [s for s in building.stuck if category_of(s) == view.category]
             old, new = await serving.load(view.name, streams), await built.load(view.name, streams)
-            if behind := [s for s in streams if new.get(s, ABSENT).version < old.get(s, ABSENT).version]:
-                await self._from_the_start(building)
-                raise Stopped(
-                    f"{behind[0]} was folded live meanwhile, and not here: run it again, it reads all once more"
-                )
+            reached = {s: (old.get(s, ABSENT).version, new.get(s, ABSENT).version) for s in streams}
+            behind |= {(view.name, s): there for s, (here, there) in reached.items() if there < here}
+        return behind
 
     async def _from_the_start(self, building: Building) -> None:
-        await self._save(building.builder, offsets=(), after="", done=0, total=0, stuck=(), state=State.BUILDING)
+        """Whoever takes it up reads all of it. What it was stuck at is kept until then; see `_begin`."""
+        await self._save(building.builder, **_FROM_THE_START)
 
     async def _retired(self, catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
         """With the epochs given up for the accepted ones."""
