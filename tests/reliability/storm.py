@@ -130,7 +130,8 @@ class Outcome:
 class Plan:
     """How much: the faults in order, and how many kills and acknowledged `commands` are wanted. An `endless` schedule
     ends when both are there; one with an end is struck to its end, and what kills are wanting come after it. Either
-    ends at `seconds`, whatever is left. `kills_between` single instances are killed in a burst before each other fault.
+    ends at `seconds`, whatever is left. `kills_between` single instances are killed in a burst before each other fault,
+    until there were enough: what restarts all the time stores little.
     `calm`: how many answers are looked at to see how fresh views are when all is well, before the first fault and,
     where the schedule is endless, after each recovery."""
 
@@ -203,8 +204,11 @@ class Storm:
         self._check()
 
     def _faults(self, plan: Plan, began: float) -> None:
-        for fault in _with_kills(plan, self._rng, sorted(self.rig.instances)):
-            enough = self.rig.kills >= plan.kills and self.outcome.history.acknowledged >= plan.commands
+        def killed() -> bool:
+            return self.rig.kills >= plan.kills
+
+        for fault in _with_kills(plan, self._rng, sorted(self.rig.instances), killed):
+            enough = killed() and self.outcome.history.acknowledged >= plan.commands
             if (plan.endless and enough) or time.monotonic() - began > plan.seconds:
                 return
             self._strike(fault)
@@ -361,8 +365,10 @@ def crashes(ended: Sequence[Ended]) -> list[str]:
     ]
 
 
-def _with_kills(plan: Plan, rng: random.Random, instances: Sequence[str]) -> Iterator[Fault]:
+def _with_kills(
+    plan: Plan, rng: random.Random, instances: Sequence[str], enough: Callable[[], bool]
+) -> Iterator[Fault]:
     for fault in plan.faults:
-        for _ in range(plan.kills_between):
+        for _ in range(0 if enough() else plan.kills_between):
             yield Fault("kill", rng.choice(instances))
         yield fault
