@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -70,11 +71,16 @@ async def _at_once(_attempt: int) -> None:
     return None
 
 
+def _beside_all(_streams: Collection[str], _lost: Collection[str]) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
 class Executor:
     """Executes commands against a store.
 
     `digest_key` (secret) keys the digest by which a repeated id is recognised; `pause(attempt)` is awaited after a
-    lost race; `stored(streams)` is told which streams grew, so that delivery need not wait for its poll.
+    lost race; `turns(streams, lost)` is held for a try, so that writers of this process need not race (see `Turns`);
+    `stored(streams)` is told which streams grew, so that delivery need not wait for its poll.
     """
 
     def __init__(
@@ -84,12 +90,14 @@ class Executor:
         *,
         limits: Limits = Limits(),
         pause: Callable[[int], Awaitable[None]] = _at_once,
+        turns: Callable[[Collection[str], Collection[str]], AbstractAsyncContextManager[None]] = _beside_all,
         stored: Callable[[Sequence[str]], None] = lambda _streams: None,
     ) -> None:
         self._store = store
         self._digest_key = digest_key
         self._limits = limits
         self._pause = pause
+        self._turns = turns
         self._stored = stored
 
     def rehearsing(self) -> Executor:
@@ -119,35 +127,51 @@ class Executor:
         unsure: dict[int, int] = {}
         todo = list(range(len(requests)))
         while todo:
-            try:
-                appends = await self._store.load(list(dict.fromkeys(requests[i].stream for i in todo)))
-            except StoreUnavailable:
-                answers.update({i: Outcome(Status.UNKNOWN, requests[i].stream, 0) for i in todo})
-                break
-            round_: list[_Stream[S]] = []
-            for name, members in _by_stream(requests, todo).items():
-                try:
-                    stream = _replay(decider, appends.get(name, []))
-                except StoredByNewer as error:
-                    # Perhaps one of these commands stored it, through an instance of that release: who can read it
-                    # answers the same id.
-                    answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _left(error)) for i in members})
-                    continue
-                self._decide(decider, stream, [(i, requests[i], digests[i]) for i in members], unsure, losses)
-                if stream.new_events:
-                    round_.append(stream)
-                else:
-                    answers.update(stream.answers)
-            await self._append(requests, round_, answers, losses, unsure)
-            for i in [i for i in todo if i not in answers and losses[i] >= self._limits.attempts]:
-                name = requests[i].stream
-                found = appends.get(name)
-                status = Status.UNKNOWN if i in unsure else Status.ABORTED
-                answers[i] = Outcome(status, name, found[-1].last if found else 0)
+            lost = {requests[i].stream for i in todo if losses[i]}
+            async with self._turns({requests[i].stream for i in todo}, lost):
+                await self._try(decider, requests, digests, todo, answers, losses, unsure)
             todo = [i for i in todo if i not in answers]
             if todo and (worst := max(losses[i] for i in todo)):
                 await self._pause(worst)
         return [answers[i] for i in range(len(requests))]
+
+    async def _try(
+        self,
+        decider: Decider[S, C, E],
+        requests: Sequence[Request[C]],
+        digests: Sequence[str],
+        todo: Sequence[int],
+        answers: dict[int, Outcome[S]],
+        losses: list[int],
+        unsure: dict[int, int],
+    ) -> None:
+        """Loads, decides and appends once; answers what is settled by it, or was lost too often."""
+        grouped = _by_stream(requests, todo)
+        try:
+            appends = await self._store.load(list(grouped))
+        except StoreUnavailable:
+            answers.update({i: Outcome(Status.UNKNOWN, requests[i].stream, 0) for i in todo})
+            return
+        round_: list[_Stream[S]] = []
+        for name, members in grouped.items():
+            try:
+                stream = _replay(decider, appends.get(name, []))
+            except StoredByNewer as error:
+                # Perhaps one of these commands stored it, through an instance of that release: who can read it
+                # answers the same id.
+                answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _left(error)) for i in members})
+                continue
+            self._decide(decider, stream, [(i, requests[i], digests[i]) for i in members], unsure, losses)
+            if stream.new_events:
+                round_.append(stream)
+            else:
+                answers.update(stream.answers)
+        await self._append(requests, round_, answers, losses, unsure)
+        for i in [i for i in todo if i not in answers and losses[i] >= self._limits.attempts]:
+            name = requests[i].stream
+            found = appends.get(name)
+            status = Status.UNKNOWN if i in unsure else Status.ABORTED
+            answers[i] = Outcome(status, name, found[-1].last if found else 0)
 
     def _decide(
         self,

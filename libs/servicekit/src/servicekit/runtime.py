@@ -45,6 +45,7 @@ from eventcore.rebuild import Also, NoMarks
 from eventcore.record import PublicEvent, WrongEpoch
 from eventcore.store import AppendStore, HeldStore, StoreUnavailable
 from eventcore.token import Tokens
+from eventcore.turns import Turns
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets
 from servicekit.errors import FailedPrecondition, RpcFailure, Unavailable
 from servicekit.generations import Generations
@@ -177,7 +178,8 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         await asyncio.sleep(LOST_RACE_PAUSE_SECONDS * attempt)
 
     views = CurrentViews(stores.views, stores.generations, time.monotonic)
-    executor = Executor(stores.appends, settings.digest_key.get_secret_value(), pause=pause, stored=stored)
+    digest_key = settings.digest_key.get_secret_value()
+    executor = Executor(stores.appends, digest_key, pause=pause, turns=Turns().take, stored=stored)
     arrivals = Arrivals(Room(max(1, int(settings.max_concurrent_rpcs * WAITING_CALLS_SHARE))))
     keyring = Keyring(stores.keys, settings.master_key.get_secret_value(), time.monotonic)
     marks = Marker(parts.evaluations, views, stores.targets, marked)
