@@ -23,7 +23,7 @@ from eventcore.consume import Consumer
 from eventcore.execute import Executor, Request
 from eventcore.fold import Folder, View
 from eventcore.mongo import Bounds, MongoAppends, MongoStores, connect
-from eventcore.mongo.link import reason
+from eventcore.mongo.link import Link, reason
 from eventcore.outcome import Status
 from eventcore.store import Append, Insert, StoreUnavailable, Unstorable, Write
 
@@ -184,6 +184,16 @@ async def test_concerns_are_written_in_code_whatever_the_connection_string_says(
     assert (collection.write_concern.document["w"], collection.write_concern.document["j"]) == ("majority", True)
     assert stores._link._client.options.pool_options.socket_timeout == Bounds().socket_seconds
     await stores.close()
+
+
+@pytest.mark.parametrize(
+    ("named", "size"),
+    [("", 32), ("&maxPoolSize=8", 8), ("&maxpoolsize=8", 8), ("&maxPoolSize=500", 32), ("&maxPoolSize=0", 32)],
+)
+async def test_a_connection_string_may_name_fewer_connections_and_not_more(named: str, size: int) -> None:
+    link = Link(f"mongodb://127.0.0.1:1/?directConnection=true{named}", "unreached", Bounds())
+    assert link._client.options.pool_options.max_pool_size == size
+    link.close()
 
 
 def test_a_refusal_never_repeats_the_documents_it_refused() -> None:

@@ -23,6 +23,7 @@ from credence_cli.embedded.processes import ManagedProcess
 # A ceiling, not what it takes. A reader that meets a full cache waits for room while it holds the lock that whoever
 # could make room waits for: in a storm with the default of 1G the server then stood still for minutes.
 _CACHE = "8G"
+_CONNECTIONS = 8
 _DISK_BYTES_MIN = 256 * 2**20
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -67,8 +68,12 @@ class EmbeddedMongo:
 
     @property
     def uri(self) -> str:
-        """For clients. Retryable writes are off because they slow this server down; the platform retries itself."""
-        options = "directConnection=true&retryWrites=false&w=majority&journal=true"
+        """For clients. Retryable writes are off because they slow this server down; the platform retries itself.
+
+        Few connections, because it does one thing at a time: whoever waits holds a snapshot, and what many old ones
+        keep alive makes each read slower, until all that ends it is that those who wait are killed.
+        """
+        options = f"directConnection=true&retryWrites=false&w=majority&journal=true&maxPoolSize={_CONNECTIONS}"
         return f"mongodb://{LOOPBACK}:{self.port}/?{options}"
 
     def start(self, seconds: float = _READY_SECONDS) -> Self:

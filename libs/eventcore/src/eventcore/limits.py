@@ -143,7 +143,8 @@ CACHED_KEYS_MAX: Final = 10_000
 # The database
 
 MONGO_CONNECTIONS_MAX: Final = 32
-"""Connections to MongoDB of one process. Beyond: a read or write waits MONGO_QUEUE_SECONDS_MAX for a free one."""
+"""Connections to MongoDB of one process; a connection string may name fewer (`maxPoolSize`). Beyond: a read or write
+waits MONGO_QUEUE_SECONDS_MAX for a free one."""
 
 MONGO_QUEUE_SECONDS_MAX: Final = 2.0
 """For a connection to MongoDB to become free. Beyond: `UNAVAILABLE`: send it again with the same id."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from bson.codec_options import CodecOptions
 from bson.errors import InvalidDocument
@@ -71,7 +72,7 @@ class Link:
             connectTimeoutMS=ms(bounds.connect_seconds),
             socketTimeoutMS=ms(bounds.socket_seconds),
             waitQueueTimeoutMS=ms(bounds.queue_seconds),
-            maxPoolSize=bounds.pool_size,
+            maxPoolSize=_pool_size(uri, bounds.pool_size),
             retryReads=True,
         )
         self._database = self._client[database].with_options(
@@ -191,6 +192,12 @@ class Link:
             if found:
                 return found[0]
         raise StoreUnavailable(f"{collection} holds what no majority has confirmed yet")
+
+
+def _pool_size(uri: str, most: int) -> int:
+    """What the connection string names, where that is less: a server may bear fewer."""
+    named = [value for name, value in parse_qsl(urlsplit(uri).query) if name.lower() == "maxpoolsize"]
+    return min([most, *(int(value) for value in named if value.isdecimal() and int(value))])
 
 
 def refusals(error: BulkWriteError) -> dict[int, int]:
