@@ -36,7 +36,7 @@ from bench.harness import (
     running_servers,
     tell,
 )
-from bench.sample import EMPTY, SUMMARIES, NoMarks, history, step
+from bench.sample import EMPTY, SUMMARIES, history, step
 from credence.enrolment.v1 import events_pb2
 from eventcore.consume import Consumer, Received
 from eventcore.evaluate import Marker
@@ -44,6 +44,7 @@ from eventcore.event import Recorded
 from eventcore.fold import Folder, Marks, View
 from eventcore.kafka import KafkaSource, SourceSettings
 from eventcore.mongo import connect
+from eventcore.rebuild import NoMarks
 from eventcore.record import PublicEvent, Record, encode
 from servicekit.runtime import now, parser
 from tests.servers import Servers

@@ -84,12 +84,3 @@ def step(body: Mapping[str, Any], event: Any) -> dict[str, Any]:
 
 EMPTY: Mapping[str, Any] = {"events": 0, "attended": 0, "last_session": ""}
 SUMMARIES = View("summaries", "enrolment", Summary, fold)
-
-
-class NoMarks:
-    """Nothing is evaluated."""
-
-    async def mark(
-        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
-    ) -> None:
-        return None

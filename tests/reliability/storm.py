@@ -204,17 +204,21 @@ class Storm:
         self._check()
 
     def _faults(self, plan: Plan, began: float) -> None:
-        def killed() -> bool:
-            return self.rig.kills >= plan.kills
-
-        for fault in _with_kills(plan, self._rng, sorted(self.rig.instances), killed):
-            enough = killed() and self.outcome.history.acknowledged >= plan.commands
+        for fault in self._with_kills(plan):
+            enough = self.rig.kills >= plan.kills and self.outcome.history.acknowledged >= plan.commands
             if (plan.endless and enough) or time.monotonic() - began > plan.seconds:
                 return
             self._strike(fault)
             self._tell(fault)
             if plan.endless and self.outcome.strikes[-1].whole is not None:
                 self._calm(plan.calm)
+
+    def _with_kills(self, plan: Plan) -> Iterator[Fault]:
+        for fault in plan.faults:
+            if self.rig.kills < plan.kills:
+                for _ in range(plan.kills_between):
+                    yield Fault("kill", self._rng.choice(sorted(self.rig.instances)))
+            yield fault
 
     def _calm(self, answers: int) -> None:
         """Looks for a while at how fresh views are when all is well: no fault is about, what came meanwhile is worked
@@ -363,12 +367,3 @@ def crashes(ended: Sequence[Ended]) -> list[str]:
         for each in ended
         if each.exit_code not in EXPECTED_EXITS or EXPECTED_EXITS[each.exit_code] not in each.said
     ]
-
-
-def _with_kills(
-    plan: Plan, rng: random.Random, instances: Sequence[str], enough: Callable[[], bool]
-) -> Iterator[Fault]:
-    for fault in plan.faults:
-        for _ in range(0 if enough() else plan.kills_between):
-            yield Fault("kill", rng.choice(instances))
-        yield fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from eventcore.event import Event, Recorded, StoredEvent
 from eventcore.fold import Folder, View
 from eventcore.kafka import KafkaBus, KafkaSource, SourceSettings
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
+from eventcore.rebuild import NoMarks
 from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, Versioned
 
@@ -77,13 +78,6 @@ def parse(type_: str, data: bytes) -> Counted:
     if type_ != "sample.Counted":
         raise ValueError(f"{type_} is not known")
     return Counted(amount=int(data))
-
-
-class NoMarks:
-    async def mark(
-        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
-    ) -> None:
-        return None
 
 
 async def others_run(_operation: str) -> None:

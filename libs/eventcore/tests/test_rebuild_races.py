@@ -528,7 +528,6 @@ def change(module: ModuleType, name: str, *edits: tuple[str, str]) -> Change:
 NO_SECOND_LOOK = change(
     fold, "Folder.fold", ("if after.catalogue.generations() != pinned.catalogue.generations():", "if False:")
 )
-NOBODY_ASKS = change(builder, "Rebuild._none_left_behind", ("if behind := sorted(", "if False and sorted("))
 BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     "the ends are taken before the consumers stand still": (
         heard_just_before_the_pause,
@@ -558,7 +557,7 @@ BUGS: dict[str, tuple[Callable[[], Awaitable[None]], tuple[Change, ...]]] = {
     ),
     "nobody asks whether what was stuck was folded live": (
         stuck_here_and_folded_before_the_switch,
-        (NOBODY_ASKS,),
+        (change(builder, "Rebuild._none_left_behind", ("if behind := sorted(", "if False and sorted(")),),
     ),
     "what could not be folded is not read again when it was folded live": (
         folded_between_what_was_told_and_the_word_for_it,

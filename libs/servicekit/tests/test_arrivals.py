@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from eventcore.fold import Folder, View
 from eventcore.held import Holding
 from eventcore.memory import MemoryAppends, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import Keyring
+from eventcore.rebuild import NoMarks
 from eventcore.store import Finding
 from eventcore.token import Tokens
 from servicekit.arrivals import Arrivals, TellingMarks, TellingTargets, result_key
@@ -40,13 +41,6 @@ def _fold(document: Seen | None, _event: Recorded[Any]) -> Seen:
 
 
 SEEN = View("seen", "sample", Seen, _fold)
-
-
-class NoMarks:
-    async def mark(
-        self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
-    ) -> None:
-        return None
 
 
 class Counting(MemoryViews):

@@ -17,6 +17,7 @@ from eventcore.fold import MARKER, Folder, Undecodable
 from eventcore.held import Holding
 from eventcore.loops import Report
 from eventcore.memory import MemoryHeld, MemoryViews
+from eventcore.rebuild import NoMarks
 from eventcore.store import Entry
 from servicekit.arrivals import Arrivals
 from servicekit.errors import Unavailable
@@ -25,7 +26,7 @@ from servicekit.health_metrics import HealthMetrics
 from servicekit.held import count_forever, holding_work
 from servicekit.lookout import SILENCE_SECONDS_MAX
 
-from .test_arrivals import NOON, SEEN, TOKENS, Counting, NoMarks, kernel_of
+from .test_arrivals import NOON, SEEN, TOKENS, Counting, kernel_of
 
 
 def holding(views: MemoryViews) -> Holding:

@@ -17,6 +17,7 @@ from eventcore.fold import Folder, View
 from eventcore.held import TooManyFaults
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryKeys, MemoryOperations, MemoryTargets, MemoryViews
 from eventcore.personal import AboutPerson, Keyring
+from eventcore.rebuild import NoMarks
 from eventcore.record import PublicEvent, WrongEpoch, encode
 from servicekit.call import Call, enter_call
 from servicekit.errors import FailedPrecondition, InvalidArgument
@@ -27,7 +28,7 @@ from servicekit.person_data import About, PersonData
 from servicekit.runtime import _translate as translate
 from servicekit.scope import Principal, Scope
 
-from .test_arrivals import NOON, SEEN, NoMarks
+from .test_arrivals import NOON, SEEN
 
 FACTS, TOPIC = "sample.facts", "credence.samples.v1"
 PEOPLE = View("people", "person", AboutPerson, lambda _document, _event: AboutPerson())

@@ -225,7 +225,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         stores.targets,
         keyring,
         now,
-        Tokens(settings.digest_key.get_secret_value()),
+        Tokens(digest_key),
         Recording(stores.operations, now),
         arrivals,
         holdings,
