@@ -18,7 +18,7 @@ import grpc
 from credence_cli.identity import Identity
 from tests.reliability.history import UNSETTLED, Batch, History
 from tests.reliability.rig import Rig
-from tests.system.platform import Refused, outcomes_of
+from tests.system.platform import Refused, outcomes_of, told
 from tests.system.rpcs import BY_REQUEST
 
 AGAIN = (
@@ -27,6 +27,7 @@ AGAIN = (
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
+NOT_READY = "not-ready"  # what it rests on is still on the way to that service: nothing is stored, send it again
 CALL_SECONDS = 6.0
 KNOWN_SECONDS = 300.0  # longer than any fault lasts, with what it takes to recover
 PAUSE_SECONDS = (0.02, 1.0)
@@ -112,10 +113,11 @@ class Client:
             else:
                 outcomes = outcomes_of(answer)
                 self.history.answered(service, request.rows, outcomes)
-                if not any(outcome.status in UNSETTLED for outcome in outcomes):
+                open_still = [o for o in outcomes if o.status in UNSETTLED or o.code == NOT_READY]
+                if not open_still:
                     self.history.settled(Batch(service, request, who))
                     return answer
-                last = f"{instance} did not know"
+                last = f"{instance} answered {told(open_still)[:3]}"
             if self.over.wait(pause * self.rng.uniform(0.5, 1.5)):
                 raise Stopped
             pause = min(pause * 2, PAUSE_SECONDS[1])

@@ -147,9 +147,19 @@ class Story:
     # Assessed work and awards
 
     def records(self, person: str, component: str, who: Identity, **step: Any) -> None:
-        """One step: register, submit, assess, carry_over or revise."""
+        """One step: register, submit, assess, carry_over or revise.
+
+        Sent again while its programme is still on the way, as that answer asks: the token waits for the enrolment, and
+        a programme comes by another partition.
+        """
         row = work.RecordAssessment(cohort_id=self.cohort, person_id=person, component_id=component, **step)
-        self.writes(work.RecordAssessmentsRequest(rows=[row], token=self.token), who)
+        request = work.RecordAssessmentsRequest(rows=[row], token=self.token)
+
+        def look() -> Any:
+            answer = self.asks(request, who)
+            return None if told(answer.outcomes) == ["not-ready"] else answer
+
+        self.token = all_stored(settled(f"{component} of {person} can be recorded", look)).token
 
     def assesses(self, person: str, component: str, result: work.Result.ValueType, who: Identity | None = None) -> None:
         step = work.RecordAssessment.Assess(result=result)
