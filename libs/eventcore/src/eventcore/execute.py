@@ -67,6 +67,31 @@ class _Stream(Generic[S]):
     answers: dict[int, Outcome[S]] = field(default_factory=dict)
 
 
+@dataclass
+class _Execution(Generic[S, C, E]):
+    """One call of `execute`: what is asked, and by position what became of it so far."""
+
+    decider: Decider[S, C, E]
+    requests: Sequence[Request[C]]
+    digests: Sequence[str]
+    losses: list[int]
+    answers: dict[int, Outcome[S]] = field(default_factory=dict)
+    # The slot of a request's last write that got no answer. Until that slot is seen taken the write may still land,
+    # so "refused" or "unchanged" would not be the truth yet.
+    unsure: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def todo(self) -> list[int]:
+        return [i for i in range(len(self.requests)) if i not in self.answers]
+
+    def by_stream(self) -> dict[str, list[int]]:
+        """What is to do, in order within each stream."""
+        grouped: dict[str, list[int]] = {}
+        for i in self.todo:
+            grouped.setdefault(self.requests[i].stream, []).append(i)
+        return grouped
+
+
 async def _at_once(_attempt: int) -> None:
     return None
 
@@ -119,79 +144,58 @@ class Executor:
 
         Events with values the store cannot hold at all do raise.
         """
-        answers: dict[int, Outcome[S]] = {}
-        digests = [self._digest(r.command) for r in requests]
-        losses = [0] * len(requests)
-        # Position -> the slot of its last write that got no answer. Until that slot is seen taken the write may
-        # still land, so "refused" or "unchanged" would not be the truth yet.
-        unsure: dict[int, int] = {}
-        todo = list(range(len(requests)))
-        while todo:
-            lost = {requests[i].stream for i in todo if losses[i]}
+        run = _Execution(decider, requests, [self._digest(r.command) for r in requests], [0] * len(requests))
+        while todo := run.todo:
+            lost = {requests[i].stream for i in todo if run.losses[i]}
             async with self._turns({requests[i].stream for i in todo}, lost):
-                await self._try(decider, requests, digests, todo, answers, losses, unsure)
-            todo = [i for i in todo if i not in answers]
-            if todo and (worst := max(losses[i] for i in todo)):
+                await self._try(run)
+            if worst := max((run.losses[i] for i in run.todo), default=0):
                 await self._pause(worst)
-        return [answers[i] for i in range(len(requests))]
+        return [run.answers[i] for i in range(len(requests))]
 
-    async def _try(
-        self,
-        decider: Decider[S, C, E],
-        requests: Sequence[Request[C]],
-        digests: Sequence[str],
-        todo: Sequence[int],
-        answers: dict[int, Outcome[S]],
-        losses: list[int],
-        unsure: dict[int, int],
-    ) -> None:
+    async def _try(self, run: _Execution[S, C, E]) -> None:
         """Loads, decides and appends once; answers what is settled by it, or was lost too often."""
-        grouped = _by_stream(requests, todo)
+        grouped = run.by_stream()
         try:
             appends = await self._store.load(list(grouped))
         except StoreUnavailable:
-            answers.update({i: Outcome(Status.UNKNOWN, requests[i].stream, 0) for i in todo})
+            run.answers.update({i: Outcome(Status.UNKNOWN, run.requests[i].stream, 0) for i in run.todo})
             return
         round_: list[_Stream[S]] = []
         for name, members in grouped.items():
             try:
-                stream = _replay(decider, appends.get(name, []))
+                stream = _replay(run.decider, appends.get(name, []))
             except StoredByNewer as error:
                 # Perhaps one of these commands stored it, through an instance of that release: who can read it
                 # answers the same id.
-                answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _left(error)) for i in members})
+                run.answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _left(error)) for i in members})
                 continue
-            self._decide(decider, stream, [(i, requests[i], digests[i]) for i in members], unsure, losses)
+            self._decide(run, stream, members)
             if stream.new_events:
                 round_.append(stream)
             else:
-                answers.update(stream.answers)
-        await self._append(requests, round_, answers, losses, unsure)
-        for i in [i for i in todo if i not in answers and losses[i] >= self._limits.attempts]:
-            name = requests[i].stream
+                run.answers.update(stream.answers)
+        await self._append(run, round_)
+        for i in [i for i in run.todo if run.losses[i] >= self._limits.attempts]:
+            name = run.requests[i].stream
             found = appends.get(name)
-            status = Status.UNKNOWN if i in unsure else Status.ABORTED
-            answers[i] = Outcome(status, name, found[-1].last if found else 0)
+            status = Status.UNKNOWN if i in run.unsure else Status.ABORTED
+            run.answers[i] = Outcome(status, name, found[-1].last if found else 0)
 
-    def _decide(
-        self,
-        decider: Decider[S, C, E],
-        stream: _Stream[S],
-        members: Sequence[tuple[int, Request[C], str]],
-        unsure: dict[int, int],
-        losses: Sequence[int],
-    ) -> None:
+    def _decide(self, run: _Execution[S, C, E], stream: _Stream[S], members: Sequence[int]) -> None:
         """Decides one stream's commands in order, each on the state its predecessors left."""
-        for i, request, digest in members:
+        decider = run.decider
+        for i in members:
+            request, digest = run.requests[i], run.digests[i]
             step = stream.steps.get(request.id)
             if step is not None:
                 # After a lost or unanswered write of our own, finding the step is the first answer, not a replay.
-                first_answer = losses[i] and step.last <= stream.stored
+                first_answer = run.losses[i] and step.last <= stream.stored
                 same = Status.ACCEPTED if first_answer else Status.REPLAYED
                 status = same if step.digest == digest else Status.CONFLICT
                 stream.answers[i] = Outcome(status, request.stream, step.last, stream.state)
                 continue
-            open_slot = unsure.get(i, 0) > stream.stored
+            open_slot = run.unsure.get(i, 0) > stream.stored
             if request.expected is not None and request.expected != stream.version:
                 status, decision = Status.DROPPED, None
             else:
@@ -244,22 +248,15 @@ class Executor:
             return _too_large(total, self._limits.command_bytes)
         return checked
 
-    async def _append(
-        self,
-        requests: Sequence[Request[C]],
-        round_: Sequence[_Stream[S]],
-        answers: dict[int, Outcome[S]],
-        losses: list[int],
-        unsure: dict[int, int],
-    ) -> None:
+    async def _append(self, run: _Execution[S, C, E], round_: Sequence[_Stream[S]]) -> None:
         """Inserts one append per stream; answers what is now true, counts what was lost."""
         appends = []
         for stream in round_:
             accepted = [i for i, o in stream.answers.items() if o.status is Status.ACCEPTED]
-            now = max(requests[i].now for i in accepted)
+            now = max(run.requests[i].now for i in accepted)
             # Never earlier than its predecessor, whatever the clocks of two processes say.
             recorded = max(now, stream.recorded or now)
-            name = requests[accepted[0]].stream
+            name = run.requests[accepted[0]].stream
             appends.append(Append(name, stream.stored + 1, tuple(stream.new_steps), tuple(stream.new_events), recorded))
         if not appends:
             return
@@ -267,14 +264,14 @@ class Executor:
         grown = []
         for stream, append, result in zip(round_, appends, inserted, strict=True):
             if result is Insert.STORED:
-                answers.update(stream.answers)
+                run.answers.update(stream.answers)
                 grown.append(append.stream)
                 continue
             mine = {step.id for step in append.steps}
             for i in stream.answers:
-                losses[i] += 1
-                if result is Insert.UNKNOWN and requests[i].id in mine:
-                    unsure[i] = append.first
+                run.losses[i] += 1
+                if result is Insert.UNKNOWN and run.requests[i].id in mine:
+                    run.unsure[i] = append.first
         if grown:
             self._stored(grown)
 
@@ -301,13 +298,6 @@ def _replay(decider: Decider[S, C, E], appends: Sequence[Append]) -> _Stream[S]:
             state = decider.evolve(state, decider.codec.decode(stored), version)  # type: ignore[arg-type]
         steps.update({step.id: step for step in append.steps})
     return _Stream(version, version, state, steps, appends[-1].recorded if appends else None)
-
-
-def _by_stream(requests: Sequence[Request[C]], todo: Sequence[int]) -> dict[str, list[int]]:
-    grouped: dict[str, list[int]] = {}
-    for i in todo:
-        grouped.setdefault(requests[i].stream, []).append(i)
-    return grouped
 
 
 class Rehearsal:

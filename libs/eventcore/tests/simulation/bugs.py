@@ -210,7 +210,7 @@ BUGS: dict[str, Bug] = {
         "after an unknown write a refusal is given before the slot is seen taken",
         execute,
         "Executor._decide",
-        "open_slot = unsure.get(i, 0) > stream.stored",
+        "open_slot = run.unsure.get(i, 0) > stream.stored",
         "open_slot = False",
     ),
     "clock_each_round": _bug(
