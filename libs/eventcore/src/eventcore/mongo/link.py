@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bson.codec_options import CodecOptions
 from bson.errors import InvalidDocument
-from pymongo import DeleteMany, IndexModel, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
+from pymongo import DeleteMany, IndexModel, InsertOne, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 DUPLICATE_KEY = 11000
 TOO_LARGE = {10334, 17419, 17420}  # a document beyond 16 MiB: as sent, after an update, after an upsert
-Operation = ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
+Operation = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel, ReplaceOne
+from pymongo import ASCENDING, IndexModel, InsertOne, ReplaceOne
 
 from eventcore.generations import Catalogue, PinnedViews, view_of
 from eventcore.limits import IN_MAX
@@ -38,13 +38,7 @@ class MongoViews:
         return {d["_id"]: _versioned(d) for d in await self._link.find_any(_collection(view), "_id", streams)}
 
     async def write(self, view: str, writes: Sequence[Write]) -> list[bool]:
-        # Upserts throughout: where the version moved on, the filter finds nothing and the upsert meets the `_id`
-        # that is there, which names the miss. Without it the answer is only how many missed. (A document that was
-        # deleted since it was seen is written anew, which is right: its body is the fold of everything so far.)
-        missed = await self._link.write(
-            _collection(view),
-            [ReplaceOne({"_id": w.stream, "version": w.seen}, _versioned_document(w), upsert=True) for w in writes],
-        )
+        missed = await self._link.write(_collection(view), [_guarded(w) for w in writes])
         return [position not in missed for position in range(len(writes))]
 
     async def find(
@@ -94,6 +88,18 @@ def _collection(room: str) -> str:
 
 def _versioned(document: Mapping[str, Any]) -> Versioned:
     return Versioned(document["version"], document["body"], document.get("trace", ""))
+
+
+def _guarded(write: Write) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+    """A write that a document which moved on refuses by name. A new one is inserted: a server makes one commit of many
+    inserts, and of each upsert its own."""
+    document = _versioned_document(write)
+    if not write.seen:
+        return InsertOne({"_id": write.stream, **document})
+    # An upsert: where the version moved on, the filter finds nothing and the upsert meets the `_id` that is there,
+    # which names the miss. Without it the answer is only how many missed. (A document that was deleted since it was
+    # seen is written anew, which is right: its body is the fold of everything so far.)
+    return ReplaceOne({"_id": write.stream, "version": write.seen}, document, upsert=True)
 
 
 def _versioned_document(write: Write) -> dict[str, Any]:
