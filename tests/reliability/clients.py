@@ -51,17 +51,18 @@ class Pace:
         self._row_seconds = 1 / rows_a_second
         self._left = plenty
         self._next = time.monotonic()
-        self._eased_seconds = 0.0
+        self._eased: list[tuple[float, float]] = []  # from when on, and for how many seconds a row
         self._lock = threading.Lock()
 
     @contextmanager
-    def eased(self, rows_a_second: float) -> Iterator[None]:
-        """No more than so many rows a second for a while."""
-        before, self._eased_seconds = self._eased_seconds, 1 / rows_a_second
+    def eased(self, rows_a_second: float, *, after: float = 0.0) -> Iterator[None]:
+        """No more than so many rows a second, once that lasts longer than `after` seconds."""
+        ease = (time.monotonic() + after, 1 / rows_a_second)
+        self._eased.append(ease)
         try:
             yield
         finally:
-            self._eased_seconds = before
+            self._eased.remove(ease)
 
     def take(self, rows: int) -> float:
         """How many seconds to wait before so many rows are sent."""
@@ -69,7 +70,9 @@ class Pace:
             self._left -= rows
             now = time.monotonic()
             start = max(self._next, now)
-            self._next = start + rows * max(self._row_seconds * (1 if self._left > 0 else 10), self._eased_seconds)
+            paces = [self._row_seconds * (1 if self._left > 0 else 10)]
+            paces += [seconds for since, seconds in [*self._eased] if since <= now]
+            self._next = start + rows * max(paces)
             return start - now
 
 

@@ -201,9 +201,9 @@ def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> st
 
 def _eased(outcome: Outcome) -> str:
     return (
-        f"{outcome.eased} times it was not whole after {OVERRUN_SECONDS:g} s, and clients asked for no more than "
-        f"{CALM_ROWS_A_SECOND:g} rows a second until it was: what had come meanwhile was more than this machine works "
-        "off beside what they ask for."
+        f"{outcome.eased} times something was not there after {OVERRUN_SECONDS:g} s, and clients asked for no more "
+        f"than {CALM_ROWS_A_SECOND:g} rows a second until it was (the platform whole again, views built, a stream held "
+        "and redriven): this machine does not get through with it beside what they ask for."
     )
 
 

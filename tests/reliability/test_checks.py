@@ -429,7 +429,7 @@ def test_a_run_that_broke_off_is_reported_as_not_checked(tmp_path: Path) -> None
 
 
 def test_a_run_that_clients_had_to_go_easy_on_says_so(tmp_path: Path) -> None:
-    words = "2 times it was not whole after 60 s, and clients asked for no more than 10 rows a second until it was"
+    words = "2 times something was not there after 60 s, and clients asked for no more than 10 rows a second until"
     assert words in write(Outcome(1, "none", eased=2), "eased", "make again", folder=tmp_path).read_text()
     assert "asked for no more" not in write(Outcome(1, "none"), "plain", "make again", folder=tmp_path).read_text()
 
@@ -443,6 +443,16 @@ def test_pace_is_as_it_was_once_it_is_no_longer_eased() -> None:
         assert pace.take(1) - before > 9
     before = pace.take(1)
     assert pace.take(1) - before < 1
+
+
+def test_pace_is_eased_only_once_something_takes_long() -> None:
+    pace = Pace(1_000.0, 1_000)
+    with pace.eased(0.1, after=60):
+        before = pace.take(1)
+        assert pace.take(1) - before < 1
+    with pace.eased(0.1, after=-60):
+        before = pace.take(1)
+        assert pace.take(1) - before > 9
 
 
 def test_a_schedule_reaches_every_link_and_every_long_absence_and_a_seed_is_the_same_one_again() -> None:
