@@ -38,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # What takes longest goes first, so that no worker is left alone with it at the end.
-_FIRST = ("tests/reliability/", "tests/system/", "cli/")
+_TOGETHER = ("tests/reliability/", "tests/system/")
+_FIRST = (*_TOGETHER, "cli/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,12 +51,13 @@ class _Workers:
 
     @pytest.hookimpl
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """A worker a file; the storms one after the other on one worker, from the start: side by side they would show
-        an overrun machine, not their faults."""
+        """A worker a file, but for two folders that are one worker's each: the storms come one after the other, since
+        side by side they would show an overrun machine and not their faults, and one platform serves all
+        whole-system tests."""
 
         class Scheduler(LoadFileScheduling):  # type: ignore[misc]
             def _split_scope(self, nodeid: str) -> str:
-                return _FIRST[0] if nodeid.startswith(_FIRST[0]) else super()._split_scope(nodeid)
+                return next((part for part in _TOGETHER if nodeid.startswith(part)), super()._split_scope(nodeid))
 
         return Scheduler(config, log)
 
