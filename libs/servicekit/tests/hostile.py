@@ -297,13 +297,15 @@ async def ten_thousand_calls(victim: Victim) -> None:
 
     pressed = [asyncio.create_task(pressing(each)) for each in wires]
     try:
+        # Only once it has all that it gets: on a slow machine others are answered before that, whoever may take what.
+        async with asyncio.timeout(3 * SERVED_SECONDS_MAX):
+            while not any(stream.status == "8" for stream in streams):
+                await victim.goes_on(1)
         await victim.goes_on(3)
     finally:
         for each in pressed:
             each.cancel()
-    statuses = {stream.status for stream in streams}
-    assert "0" not in statuses
-    assert "8" in statuses
+    assert "0" not in {stream.status for stream in streams}
 
 
 async def calls_without_a_deadline(victim: Victim) -> None:
