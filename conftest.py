@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Workers())
 
 
-# What takes longest goes first, so that no worker is left alone with it at the end.
 _TOGETHER = ("tests/reliability/", "tests/system/")
+# What takes longest goes first, so that no worker is left alone with it at the end.
 _FIRST = (*_TOGETHER, "cli/")
 
 

@@ -18,7 +18,7 @@ import grpc
 from credence_cli.identity import Identity
 from tests.reliability.history import UNSETTLED, Batch, History
 from tests.reliability.rig import Rig
-from tests.system.platform import Refused, outcomes_of, told
+from tests.system.platform import NOT_READY, Refused, outcomes_of, told
 from tests.system.rpcs import BY_REQUEST
 
 AGAIN = (
@@ -27,7 +27,6 @@ AGAIN = (
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
-NOT_READY = "not-ready"  # what it rests on is still on the way to that service: nothing is stored, send it again
 CALL_SECONDS = 6.0
 KNOWN_SECONDS = 300.0  # longer than any fault lasts, with what it takes to recover
 PAUSE_SECONDS = (0.02, 1.0)

@@ -168,6 +168,7 @@ REPLAYED = outcome_pb2.OUTCOME_STATUS_REPLAYED
 REFUSED = outcome_pb2.OUTCOME_STATUS_REFUSED
 CONFLICT = outcome_pb2.OUTCOME_STATUS_CONFLICT
 STORED = (ACCEPTED, UNCHANGED, REPLAYED)
+NOT_READY = "not-ready"  # what it rests on is still on the way to that service: nothing is stored, send it again
 
 
 def outcomes_of(response: Any) -> list[outcome_pb2.Outcome]:

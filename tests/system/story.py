@@ -14,6 +14,7 @@ from credence_cli.identity import Identity
 from tests.system.platform import (
     ADMISSIONS,
     IMPORTER,
+    NOT_READY,
     Platform,
     all_stored,
     outcomes_of,
@@ -155,11 +156,8 @@ class Story:
         row = work.RecordAssessment(cohort_id=self.cohort, person_id=person, component_id=component, **step)
         request = work.RecordAssessmentsRequest(rows=[row], token=self.token)
 
-        def look() -> Any:
-            answer = self.asks(request, who)
-            return None if told(answer.outcomes) == ["not-ready"] else answer
-
-        self.token = all_stored(settled(f"{component} of {person} can be recorded", look)).token
+        answer = self._asks_past(NOT_READY, f"{component} of {person} can be recorded", request, who)
+        self.token = all_stored(answer).token
 
     def assesses(self, person: str, component: str, result: work.Result.ValueType, who: Identity | None = None) -> None:
         step = work.RecordAssessment.Assess(result=result)
@@ -174,12 +172,18 @@ class Story:
         row = awards_pb2.ConfirmAward(cohort_id=self.cohort, person_id=person, award_id=award)
         request = awards_pb2.ConfirmAwardsRequest(rows=[row], token=self.token)
         board = Identity.of("awarding-body", bodies=[self.body])
+        return told(
+            outcomes_of(self._asks_past("standing-pending", f"{award} of {person} can be confirmed", request, board))
+        )
 
-        def look() -> list[str] | None:
-            said = told(outcomes_of(self.asks(request, board)))
-            return None if said == ["standing-pending"] else said
+    def _asks_past(self, code: str, what: str, request: Any, who: Identity) -> Any:
+        """Sends one row again while this is its answer; gives the first other one."""
 
-        return settled(f"{award} of {person} can be confirmed", look)
+        def look() -> Any:
+            answer = self.asks(request, who)
+            return None if told(outcomes_of(answer)) == [code] else answer
+
+        return settled(what, look)
 
     def standing(self, person: str, **cut: Any) -> standings_pb2.Standing:
         """As the learner sees it, resting on what was written last."""
