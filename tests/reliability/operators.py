@@ -9,8 +9,8 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -103,7 +103,18 @@ class Operators:
                     said = str(refused)
                 if not done:
                     self.over.wait(AGAIN_SECONDS)
+            if not done:
+                _within("what nobody goes on with is dropped", lambda: self._dropped(service, before))
             self.rebuilds.append(Rebuilt(service, tries, done, said, before, reading.generations(service)))
+
+    def _dropped(self, service: str, views: Iterable[str]) -> bool:
+        """Whether an instance did it. What is not dropped is folded into beside the views that serve."""
+        request = views_pb2.DropViewsRequest(views=views, reason="it does not come to its end")
+        for instance in self.rig.of(service):
+            with suppress(Refused):
+                self.rig.ask(instance, request, OPERATOR)
+                return True
+        return False
 
     def poison(self, service: str) -> None:
         """All instances of the service get a release that cannot read one stream; what stands aside is looked at, the

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -245,9 +245,9 @@ class Rig:
 
     # ---- health
 
-    def ready(self, *names: str) -> bool:
+    def ready(self, *names: str, states: Collection[str] = ("ok", "degraded")) -> bool:
         """Whether these (all unless named) are ready. Degraded is ready: under load views are behind now and then."""
-        return all(self.health(name).get("status") in ("ok", "degraded") for name in names or self.services)
+        return all(self.health(name).get("status") in states for name in names or self.services)
 
     def health(self, name: str) -> Mapping[str, Any]:
         """What `/ready` of an instance says; empty when it says nothing."""
@@ -256,6 +256,15 @@ class Rig:
         except ValueError:
             return {}
         return found
+
+    def problems(self, name: str) -> list[str]:
+        """Each check of an instance that is not well, with why."""
+        checks = self.health(name).get("checks", {})
+        return [
+            f"{check} {told['state']}: {told.get('detail', '')}"
+            for check, told in checks.items()
+            if told["state"] != "ok"
+        ]
 
     # ---- faults
 

@@ -231,12 +231,21 @@ class Storm:
             if self.outcome.strikes:
                 missed = time.monotonic() + SESSION_TIMEOUT_SECONDS
                 settled("nobody is missed", lambda: time.monotonic() > missed, seconds=SESSION_TIMEOUT_SECONDS + 5)
+            self._await_caught_up()
             began, enough = time.monotonic(), len(self._fresh.served) + answers
             try:
                 settled("answers were looked at", lambda: len(self._fresh.served) >= enough, seconds=WHOLE_SECONDS)
             except AssertionError:
                 self.outcome.wrong("P12", f"{WHOLE_SECONDS:g} s after the last fault standings are not served")
             self.outcome.calms.append((began, time.monotonic()))
+
+    def _await_caught_up(self) -> None:
+        """Until no instance says any more that it is behind: one learner's standing may be fresh before all are."""
+        try:
+            settled("all has caught up", lambda: self.rig.ready(states=("ok",)), seconds=WHOLE_SECONDS)
+        except AssertionError:
+            behind = {name: self.rig.problems(name) for name in self.rig.instances}
+            self.outcome.wrong("P12", f"{WHOLE_SECONDS:g} s after the last fault it is still degraded: {behind}")
 
     def _strike(self, fault: Fault) -> None:
         began = time.monotonic()

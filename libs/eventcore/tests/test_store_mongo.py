@@ -107,22 +107,6 @@ async def test_the_check_turns_red_on_a_store_without_the_lock(mongo: MongoStore
         check_dense((await store.load(["tally-raced"]))["tally-raced"], acknowledged)
 
 
-async def test_a_mark_that_lost_a_race_to_create_its_target_is_repeated(
-    mongo: MongoStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MongoDB may refuse one of two upserts of a missing document; SecantusDB never does, so it is done for it."""
-    real = mongo._link.write
-
-    async def refuse_second(collection: str, operations: Any) -> set[int]:
-        monkeypatch.undo()
-        assert await real(collection, [*operations[:1], *operations[2:]]) == set()
-        return {1}
-
-    monkeypatch.setattr(mongo._link, "write", refuse_second)
-    await mongo.targets.mark("standing", ["p1", "p2", "p3"])
-    assert await mongo.targets.due("standing", NOON, limit=10) == {"p1": 1, "p2": 1, "p3": 1}
-
-
 async def test_processes_that_start_together_agree_on_one_epoch(mongo_uri: str, database: str) -> None:
     started = await asyncio.gather(
         *(connect(mongo_uri, database, views=[PLACES], evaluations=["standing"]) for _ in range(10))

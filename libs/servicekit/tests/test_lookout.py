@@ -25,6 +25,7 @@ from servicekit.lookout import Look, Lookout, TargetsBehind, appends_behind
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servicekit.lookout.LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("servicekit.lookout.LOOK_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr("servicekit.lookout.LOOK_SECONDS_MAX", 0.1)
 
 
@@ -56,8 +57,8 @@ async def state(kit: Any, health: Health, wanted: State) -> str:
     ("behind", "wanted", "words"),
     [
         (Behind(0, 0.0), State.OK, ""),
-        (Behind(700, 2.9), State.OK, ""),
-        (Behind(3, 3.1), State.DEGRADED, "behind by 3.1 s; 3 waiting"),
+        (Behind(700, 2.4), State.OK, ""),
+        (Behind(3, 2.6), State.DEGRADED, "behind by 2.6 s; 3 waiting"),
         (Behind(None, None), State.DEGRADED, "it has not caught up since this process started"),
     ],
 )

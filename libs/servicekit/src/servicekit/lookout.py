@@ -1,4 +1,4 @@
-"""Looks, twice a second, how far each consumer of this service is behind, and says it: in `/ready`, in the metrics and
+"""Looks, once a second, how far each consumer of this service is behind, and says it: in `/ready`, in the metrics and
 over gRPC it is then the same.
 
 A consumer is whatever has yet to handle what is stored or published: the own fold, the publisher, each topic listened
@@ -22,8 +22,10 @@ from servicekit.health import Behind, Check, Health
 from servicekit.limits import COUNTED_MAX
 
 # Told within 5 s: behind for so long, seen at the next look.
-BEHIND_SECONDS_MAX = 3.0
-LOOK_EVERY_SECONDS = 0.5
+BEHIND_SECONDS_MAX = 2.5
+LOOK_EVERY_SECONDS = 1.0
+# What is told as behind is looked at more rarely: a look reads what waits, of a database that has enough to do.
+LOOK_AGAIN_SECONDS = 2.0
 LOOK_SECONDS_MAX = 2.0
 # Without a look for so long the check fails: a lookout that stopped looking must not look well.
 SILENCE_SECONDS_MAX = 5.0
@@ -50,6 +52,7 @@ class Lookout:
         check = self.health.check(f"{name}-lag", max_age_seconds=SILENCE_SECONDS_MAX)
         full_since: float | None = None
         while True:
+            pause = LOOK_EVERY_SECONDS
             if (behind := await looked(look, check.degraded, "how far it is behind")) is not None:
                 now = time.monotonic()
                 full_since = (full_since or now) if behind.more else None
@@ -58,7 +61,9 @@ class Lookout:
                     behind = replace(behind, age_seconds=max(behind.age_seconds or 0.0, now - full_since))
                 self.health.tell_behind(name, behind)
                 _tell(check, behind)
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+                if (behind.age_seconds or 0.0) > BEHIND_SECONDS_MAX:
+                    pause = LOOK_AGAIN_SECONDS
+            await asyncio.sleep(pause)
 
 
 async def looked(look: Callable[[], Awaitable[T]], problem: Callable[[str], None], what: str) -> T | None:

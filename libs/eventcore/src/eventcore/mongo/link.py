@@ -158,6 +158,11 @@ class Link:
         )
         return [document for part in found for document in part]
 
+    async def update_any(self, collection: str, ids: Sequence[str], update: Mapping[str, Any]) -> None:
+        """Updates those of the documents that are there, with a write for each part of `ids` and not for each of them.
+        Raises StoreUnavailable."""
+        await self.write(collection, [UpdateMany({"_id": {"$in": part}}, update) for part in parts(ids, IN_MAX)])
+
     async def write(self, collection: str, operations: Sequence[Operation]) -> set[int]:
         """Unordered; gives the positions refused as duplicates.
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel, UpdateMany, UpdateOne
+from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 
-from eventcore.limits import IN_MAX, RACE_ATTEMPTS_MAX
-from eventcore.mongo.link import Link, parts
-from eventcore.store import Finding, StoreUnavailable, Target
+from eventcore.mongo.link import Link
+from eventcore.store import Finding, Target
 
 
 class MongoTargets:
@@ -29,19 +28,17 @@ class MongoTargets:
             await self._link.index(_targets(name), [IndexModel([(f, ASCENDING)], sparse=True) for f in fields])
 
     async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
-        todo = list(targets)
-        for _ in range(RACE_ATTEMPTS_MAX):
-            # Two upserts of one missing target at once: one may be refused instead of updating what the other made.
-            refused = await self._link.write(_targets(evaluation), [UpdateOne({"_id": t}, _MARK, True) for t in todo])
-            todo = [todo[position] for position in sorted(refused)]
-            if not todo:
-                return
-        raise StoreUnavailable(f"marks of {evaluation} kept colliding")
+        # An insert for many and a write for many, and not an upsert for each: that is a commit to disk of its own.
+        name = _targets(evaluation)
+        there = {d["_id"] for d in await self._link.find_any(name, "_id", targets, fields=["_id"])}
+        missing = [t for t in targets if t not in there]
+        if missing:
+            made = [InsertOne[Any]({"_id": t, "revision": 1, "dirty": True}) for t in missing]
+            there |= {missing[position] for position in await self._link.write(name, made)}  # somebody was faster
+        await self._link.update_any(name, sorted(there), _MARK)
 
     async def mark_again(self, evaluation: str, targets: Sequence[str]) -> None:
-        # A write a part, and not a target: a server that syncs to disk for each would not answer in time.
-        marks = [UpdateMany({"_id": {"$in": part}}, _MARK) for part in parts(targets, IN_MAX)]
-        await self._link.write(_targets(evaluation), marks)
+        await self._link.update_any(_targets(evaluation), targets, _MARK)
 
     async def count(self, evaluation: str) -> int:
         return await self._link.count(_targets(evaluation), {})
