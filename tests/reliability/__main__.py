@@ -26,7 +26,7 @@ from tests.reliability.storm import Outcome, Plan, Storm
 
 # What the promise asks of a long run, and how long that takes on two cores.
 COMMANDS, KILLS, MINUTES = 100_000, 500, 90.0
-KILLS_BETWEEN, CALM = 16, 40
+KILLS_BETWEEN, CALM = 16, 32
 RATE = 45.0
 # Twins send the same rows twenty times, and most of what is unknown is sent again.
 ROWS_A_COMMAND = 3

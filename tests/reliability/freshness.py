@@ -25,7 +25,7 @@ from tests.system.platform import IMPORTER, Refused
 from tests.system.story import PRESENT
 
 WRITE_EVERY_SECONDS = 0.5
-READ_EVERY_SECONDS = 0.25
+READ_EVERY_SECONDS = 0.5
 READ_SECONDS = 2.0
 FRESH_SECONDS = 2.0
 # A learner's document grows with every correction: after so many another learner takes over.

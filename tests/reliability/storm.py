@@ -289,7 +289,7 @@ class Storm:
         """When it was whole again."""
 
         def whole() -> bool:
-            return self.rig.ready() and self._fresh.fresh_since(since)
+            return self._fresh.fresh_since(since) and self.rig.ready()  # the dearer look last
 
         try:
             with self._not_overrun():

@@ -23,6 +23,7 @@ from credence_cli.embedded.stack import Stack
 from credence_cli.identity import Identity, mint
 from tests.system.rpcs import BY_REQUEST
 
+LOOK_SECONDS, LOOK_SECONDS_MAX = 0.05, 1.0
 SETTLED_SECONDS = 30.0
 CALL_SECONDS = 15.0
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
@@ -155,11 +156,14 @@ def settled(what: str, look: Callable[[], T | None], *, seconds: float = SETTLED
     """What `look` gives once it gives something; fails after the deadline, saying what never came."""
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         found = look()
         if found is not None and found is not False:
             return found
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
+        now = time.monotonic()
+        assert now < deadline, f"not within {seconds:g} s: {what}"
+        # A look that takes long is made more rarely: it would keep busy what it waits for.
+        time.sleep(min(max(LOOK_SECONDS, 2 * (now - began)), LOOK_SECONDS_MAX))
 
 
 ACCEPTED = outcome_pb2.OUTCOME_STATUS_ACCEPTED
