@@ -262,11 +262,14 @@ class Storm:
         self.outcome.strikes += [Strike(each, began, ended, whole) for each in (fault, *fault.beside)]
 
     def _meanwhile(self, spared: Sequence[str], over: Callable[[], bool]) -> None:
-        """While a fault only lasts others are killed, each over some work."""
-        history = self.outcome.history
+        """While a fault only lasts others are killed, each over some work, until there were enough."""
+        history, wanted = self.outcome.history, self.outcome.wanted
         others = [name for name in sorted(self.rig.instances) if name not in spared]
         aim = history.acknowledged + KILL_AFTER_ROWS
         while not over():
+            if wanted is not None and self.rig.kills >= wanted.kills:
+                self._over.wait(LOOK_SECONDS)
+                continue
             if not history.await_acknowledged(aim, LOOK_SECONDS):
                 continue
             aim = history.acknowledged + KILL_AFTER_ROWS
