@@ -36,7 +36,6 @@ from credence_cli.embedded.ports import LOOPBACK, free_port
 from credence_cli.embedded.processes import ManagedProcess
 from credence_cli.embedded.service import READY_SECONDS, ServiceProcess, service_spec
 from credence_cli.identity import Identity, mint
-from tests.reliability.nursery import Forked
 from tests.reliability.proxy import Mode, Proxies, Way
 from tests.system.platform import CALL_SECONDS, OPERATOR, all_stored, answer, answers, open_channel, settled
 
@@ -352,9 +351,7 @@ class Rig:
             http_port=self._ports.take(),
             secrets=self.secrets,
         )
-        process = ServiceProcess(replace(spec, name=name), self.folder / name, owned=True)
-        process.process = Forked(name, self.folder / name)
-        return process
+        return ServiceProcess(replace(spec, name=name), self.folder / name, owned=True)
 
 
 class _Ports:

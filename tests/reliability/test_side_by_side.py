@@ -237,16 +237,14 @@ def halfway(rig: Rig, before: Sequence[Path]) -> Iterator[Sides]:
 def test_each_instance_runs_the_release_that_it_is_said_to(halfway: Sides) -> None:
     packages = ("eventcore", "servicekit", "catalogue", "credence", "credence_cli", *SERVICES)
     look = f"import importlib.util as u; print(*[u.find_spec(p).submodule_search_locations[0] for p in {packages}])"
-    path = os.pathsep.join(map(str, halfway.before))
+    path = {"PYTHONPATH": os.pathsep.join(map(str, halfway.before))}
     ran = subprocess.run(
-        [sys.executable, "-P", "-c", look],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-P", "-c", look], env={**os.environ, **path}, capture_output=True, text=True, check=True
     )
     assert {str(Path(found).parent) for found in ran.stdout.split()} == {str(each) for each in halfway.before}
-    for name in halfway.rig.services:
+    for name, service in halfway.rig.services.items():
+        environment = Path(f"/proc/{service.process.pid}/environ").read_bytes().split(b"\0")
+        assert (f"PYTHONPATH={path['PYTHONPATH']}".encode() in environment) is (name in halfway.old)
         assert _knows_generations(halfway.rig, name) is (name not in halfway.old)
 
 

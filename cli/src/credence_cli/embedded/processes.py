@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
 
 from credence_cli.embedded import leash
 from credence_cli.embedded.errors import EmbeddedError
@@ -23,21 +22,8 @@ _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _TAIL_BYTES = 16_384
 
-
-class Child(Protocol):
-    """What is asked of a process that was started here, as `subprocess.Popen` has it."""
-
-    pid: int
-
-    def poll(self) -> int | None: ...
-
-    def kill(self) -> None: ...
-
-    def wait(self) -> int | None: ...
-
-
 # Children of this very process, by pid: kept so that they are reaped and their exit codes known.
-_children: dict[int, Child] = {}
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 class ManagedProcess:
@@ -54,7 +40,7 @@ class ManagedProcess:
         self._pid_file = self.folder / "process.json"
         self._lock_file = self.folder / "process.lock"
         self._log_start = 0
-        self._child: Child | None = None
+        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def identity(self) -> Identity | None:
@@ -94,7 +80,16 @@ class ManagedProcess:
                 # servers on one folder would destroy its data, and not every server guards all of it.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._log_start = output.tell()
-                child = self._spawn(command, env, output, lock)
+                child = subprocess.Popen(
+                    command,
+                    env=dict(env),
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=(lock.fileno(),),
+                )
         except BlockingIOError as error:
             raise EmbeddedError(
                 f"{self.name} cannot use {self.folder}, because a process that is not on record still does; "
@@ -110,19 +105,7 @@ class ManagedProcess:
             child.wait()
             raise
 
-    def _spawn(self, command: Sequence[str], env: Mapping[str, str], output: IO[bytes], lock: IO[str]) -> Child:
-        return subprocess.Popen(
-            command,
-            env=dict(env),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(lock.fileno(),),
-        )
-
-    def _remember(self, child: Child, owned: bool) -> None:
+    def _remember(self, child: "subprocess.Popen[bytes]", owned: bool) -> None:
         self._child = _children[child.pid] = child
         if identity := Identity.of(child.pid):
             if owned:
