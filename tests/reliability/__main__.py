@@ -8,6 +8,7 @@ failed. Ctrl-C stops everything that was started; a second seed is another sched
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -49,6 +50,7 @@ def main(words: list[str] | None = None) -> int:
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
     again = f"python -m tests.reliability --minutes {asked.minutes:g} --kills {kills} --commands {commands}"
     again += f" --rate {asked.rate:g} --seed {seed}{' --storm-only' if asked.storm_only else ''}"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as make does: each start would compile all that it imports
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: everything is stopped on the way out
     began = time.monotonic()
 

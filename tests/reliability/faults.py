@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -138,9 +138,10 @@ class Struck:
             asyncio.run(rewound(bootstrap, group, tuple(SERVICES[fault.what].listens_to)))
 
 
-async def thrice(bootstrap: str, topic: str) -> int:
-    """Every record of the topic two times more, byte for byte, in its partition; the newest when there are many."""
-    found = (await records(bootstrap, topic))[-DUPLICATED_MAX:]
+async def thrice(bootstrap: str, topic: str, chosen: Callable[[Sequence[Any]], Sequence[Any]] = list) -> int:
+    """Every record of the topic, or those chosen, two times more, byte for byte, in its partition; the newest when
+    there are many."""
+    found = chosen(await records(bootstrap, topic))[-DUPLICATED_MAX:]
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
     await producer.start()
     try:
