@@ -67,7 +67,7 @@ class Stage:
 
     def release(self, instance: str, *more: Bug) -> None:
         """That instance from now on with these bugs on top of the ones that it is about."""
-        self.rig.release(instance, self.path(*more))
+        self.rig.release(instance, self.path(*more), ready=False)
 
     def path(self, *more: Bug) -> Sequence[Path]:
         bugs = (*self.bugs, *more)

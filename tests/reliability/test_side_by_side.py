@@ -43,7 +43,7 @@ from tests.reliability.writers import BEGAN, COURSE, SESSIONS, Writers, enrols, 
 from tests.system.platform import ADMISSIONS, IMPORTER, OPERATOR, Refused, outcomes_of, settled, told
 from tests.system.story import PRESENT, ago
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(1800)]
 
 PRIVACY_OFFICER = Identity.of("privacy-officer")
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))

@@ -17,7 +17,7 @@ from tests.reliability.faults import SESSION_TIMEOUT_SECONDS, Fault
 from tests.reliability.rig import Rig
 from tests.reliability.storm import Outcome, Plan, Storm
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(2400)]
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
 AGAIN = f"SEED={SEED} pytest tests/reliability/test_storm.py"

@@ -26,7 +26,7 @@ from credence_cli.identity import Identity
 from tests.system.lone import ENROLMENT_TOPIC, Lone, alone, seconds_until
 from tests.system.platform import OPERATOR, Platform, settled, suffix
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 FACTS = "mentoring.facts"
 TOLD_SECONDS = 5.0

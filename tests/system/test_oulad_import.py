@@ -99,7 +99,7 @@ def counts(summary: Any) -> dict[str, tuple[int, int, int]]:
     }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_an_import_survives_an_interruption_and_the_kill_of_every_service_and_every_difference_is_explained(
     platform: Platform, oulad: Path
 ) -> None:

@@ -31,7 +31,7 @@ from tests.system.evidence import SERVICES, Databases
 from tests.system.platform import IMPORTER, OPERATOR, Platform, Refused, settled
 from tests.system.story import Story
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 CREDIT = "commissioning-credit"
 SESSIONS = ("s1", "s2", "s3", "s4")

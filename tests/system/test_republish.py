@@ -23,7 +23,7 @@ from tests.system.evidence import Public, on_topic, public
 from tests.system.lone import TOPIC, Lone, alone, beside
 from tests.system.platform import OPERATOR, all_stored, settled, suffix
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 MENTORS = 40
 

@@ -47,7 +47,7 @@ from tests.system.platform import (
 from tests.system.story import Story
 from tests.system.test_rebuild import beside, delivered
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 CREDIT = "commissioning-credit"
 LISTENERS = ("accreditation", "mentoring")

@@ -30,7 +30,7 @@ from tests.system.evidence import on_topic
 from tests.system.lone import TOPIC, Lone, alone, beside, seconds_until
 from tests.system.platform import OPERATOR, all_stored, refusal_of, settled, suffix
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 TOLD_SECONDS = 5.0
 WHOLE_SECONDS = 10.0
