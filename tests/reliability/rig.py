@@ -259,15 +259,6 @@ class Rig:
             return {}
         return found
 
-    def problems(self, name: str) -> list[str]:
-        """Each check of an instance that is not well, with why."""
-        checks = self.health(name).get("checks", {})
-        return [
-            f"{check} {told['state']}: {told.get('detail', '')}"
-            for check, told in checks.items()
-            if told["state"] != "ok"
-        ]
-
     # ---- faults
 
     def kill(self, name: str) -> None:
