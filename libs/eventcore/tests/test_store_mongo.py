@@ -107,6 +107,20 @@ async def test_the_check_turns_red_on_a_store_without_the_lock(mongo: MongoStore
         check_dense((await store.load(["tally-raced"]))["tally-raced"], acknowledged)
 
 
+async def test_a_target_that_somebody_else_makes_meanwhile_is_marked(
+    mongo: MongoStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await mongo.targets.mark("standing", ["p2"])
+
+    async def none_yet(*_: Any, **__: Any) -> list[Any]:
+        return []
+
+    with monkeypatch.context() as before:
+        before.setattr(mongo._link, "find_any", none_yet)
+        await mongo.targets.mark("standing", ["p1", "p2", "p3"])
+    assert await mongo.targets.due("standing", NOON, limit=10) == {"p1": 1, "p2": 2, "p3": 1}
+
+
 async def test_processes_that_start_together_agree_on_one_epoch(mongo_uri: str, database: str) -> None:
     started = await asyncio.gather(
         *(connect(mongo_uri, database, views=[PLACES], evaluations=["standing"]) for _ in range(10))

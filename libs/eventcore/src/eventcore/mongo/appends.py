@@ -139,8 +139,7 @@ class MongoAppends:
 
     async def ask_again(self, streams: Sequence[str], republication: str) -> None:
         update = {"$set": {"unpublished": True, "again": republication}}
-        ids = parts([f"{stream}@1" for stream in streams], IN_MAX)
-        await self._link.write(_APPENDS, [UpdateMany({"_id": {"$in": part}}, update) for part in ids])
+        await self._link.update_any(_APPENDS, [f"{stream}@1" for stream in streams], update)
 
     async def asked(self, republication: str) -> int:
         return await self._link.count(_APPENDS, {"again": republication})
