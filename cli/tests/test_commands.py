@@ -44,8 +44,11 @@ def stack(home: Home) -> Iterator[Home]:
         stack.down()
 
 
+TODAY = datetime.now(UTC).date()  # read once: these tests may go on beyond midnight
+
+
 def ago(days: int) -> str:
-    return (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
+    return (TODAY - timedelta(days=days)).isoformat()
 
 
 def an_id(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from credence.accreditation.v1 import assessments_pb2 as work
@@ -29,13 +29,14 @@ PRESENT = attendance_pb2.ATTENDANCE_STATE_PRESENT
 ABSENT = attendance_pb2.ATTENDANCE_STATE_ABSENT
 
 
+TODAY = datetime.now(UTC).date()
+"""The day (UTC) all dates of the tests are counted from: read once, since a run may go on beyond midnight, and a unit
+would then be of the day before the learner's first."""
+
+
 def ago(days: int) -> str:
-    """A civil date, this many days before today (UTC)."""
-    return (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
-
-
-def today() -> date:
-    return datetime.now(UTC).date()
+    """A civil date, this many days before today."""
+    return (TODAY - timedelta(days=days)).isoformat()
 
 
 @dataclass

@@ -58,9 +58,13 @@ def database() -> str:
     return f"test_{secrets.token_hex(6)}"
 
 
+PATIENT = Bounds(queue_seconds=10.0)
+"""For tests that race: twenty at once open twenty connections, which a busy machine does not do in two seconds."""
+
+
 @pytest.fixture
 async def mongo(mongo_uri: str, database: str) -> AsyncIterator[MongoStores]:
-    stores = await connect(mongo_uri, database, views=[PLACES], evaluations=["standing"])
+    stores = await connect(mongo_uri, database, views=[PLACES], evaluations=["standing"], bounds=PATIENT)
     yield stores
     await stores.close()
 
