@@ -217,6 +217,17 @@ class StoreContract:
         assert len(await stores.appends.waiting("unfolded", limit=300)) == 130
         assert await stores.appends.waiting("unfolded", limit=4, without=[*aside, "tally-128", "tally-129"]) == []
 
+    async def test_what_waits_is_asked_for_by_its_age(self, stores: Stores) -> None:
+        old, young = append("tally-old"), replace(append("tally-young"), recorded=NOON + timedelta(seconds=1))
+        await stores.appends.insert([old, young])
+        for mark in MARKS:
+            assert await stores.appends.waiting(mark, limit=10, before=NOON) == []
+            assert await stores.appends.waiting(mark, limit=10, before=NOON + timedelta(seconds=1)) == ["tally-old"]
+            aside = await stores.appends.waiting(
+                mark, limit=10, before=NOON + timedelta(minutes=1), without=["tally-old"]
+            )
+            assert aside == ["tally-young"]
+
     async def test_pending_of_hinted_streams_gives_only_theirs(self, stores: Stores) -> None:
         many = [append(f"tally-{n:03d}", first) for n in range(130) for first in (1, 2)]
         await stores.appends.insert(many)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -261,6 +262,30 @@ def refusing(stream: str) -> Callable[[Recorded[Any]], PublicEvent | None]:
         return public(event)
 
     return refuse
+
+
+async def test_what_another_process_has_just_stored_is_left_to_it_for_a_while() -> None:
+    store, bus = await stored((JAR_1, 1), (JAR_2, 1)), SampleBus()
+    left = store.streams[JAR_2][1].recorded
+    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: left)
+
+    assert await work.step() == 0
+    assert await work.step([JAR_1]) == 1, "what this process stored is hinted at"
+    left += timedelta(microseconds=1)
+    assert await work.step() == 1
+    assert bus.topic == [f"{JAR_1}@1", f"{JAR_2}@1"]
+
+
+async def test_what_could_not_be_sent_is_tried_again_however_lately_it_was_stored() -> None:
+    store, bus = await stored((JAR_1, 1)), SampleBus(refuses=[f"{JAR_1}@1"])
+    left = store.streams[JAR_1][1].recorded
+    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: left)
+
+    with pytest.raises(Undelivered):
+        await work.step([JAR_1])
+    assert work.problem
+    assert await work.step() == 1
+    assert work.problem is None
 
 
 async def test_a_stream_that_cannot_be_published_stands_aside_and_is_told_without_its_content() -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 
 from eventcore.deliver import Publisher
 from eventcore.loops import Wake, deliver_forever
+from eventcore.memory import MemoryAppends
 from eventcore.record import Record
+from eventcore.store import Append, Mark, StoreUnavailable
 
 from .kafka_rig import until
 from .sample import JAR, drop, executor, public
-from .test_deliver import stored
+from .test_deliver import SampleBus, stored
 
 BACKLOG = 200
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def test_a_backlog_goes_out_though_there_is_always_something_fresher() -> None:
@@ -36,5 +41,31 @@ async def test_a_backlog_goes_out_though_there_is_always_something_fresher() -> 
     running = asyncio.create_task(deliver_forever(work, wake, report=lambda _: None, done=lambda _: None))
     try:
         await until(lambda: not any(s.endswith("--a") for s, _ in store.marked["unpublished"]), "the backlog is out")
+    finally:
+        running.cancel()
+
+
+@dataclass
+class Fails(MemoryAppends):
+    """A database that is away for the first few reads of what waits."""
+
+    away: int = 3
+
+    async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
+        self.away -= 1
+        if self.away >= 0:
+            raise StoreUnavailable("away")
+        return await super().pending(mark, streams=streams, limit=limit)
+
+
+async def test_what_was_hinted_at_while_the_database_was_away_is_not_forgotten() -> None:
+    """Nobody else looks at it before it is old."""
+    store, wake, bus = Fails(), Wake(), SampleBus()
+    await executor(store).execute(JAR, [drop("jar-1--a", "k", 1)])
+    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: LONG_AGO)
+    wake(["jar-1--a"])
+    running = asyncio.create_task(deliver_forever(work, wake, report=lambda _: None, done=lambda _: None))
+    try:
+        await until(lambda: bool(bus.topic), "it is out")
     finally:
         running.cancel()

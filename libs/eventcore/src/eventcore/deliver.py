@@ -59,6 +59,14 @@ def _event(codec: Codec, stored: StoredEvent) -> Event | Undecodable:
         return Undecodable(f"{stored.type[:TYPE_CHARS_MAX]} cannot be read: {told(error)}")
 
 
+Instant: TypeAlias = Callable[[], datetime | None]
+"""An instant that moves on with the clock; None: never."""
+
+
+def always() -> None:
+    """No instant: whatever waits is taken, whoever stored it and however lately."""
+
+
 _Readable: TypeAlias = dict[str, list[tuple[Append, list[Recorded[Any]]]]]
 
 
@@ -90,12 +98,16 @@ class _Pages:
 
     Streams that could not be delivered stand aside for every other page: what fails for long would else fill each
     page, and nobody else's turn would come.
+
+    What was stored after `left_before()` and is not hinted at is left to the process that stored it, which has it in
+    hand: two that deliver the same do no harm, but twice the work, and most of it when there is most to do.
     """
 
-    def __init__(self, store: AppendStore, mark: Mark, limit: int) -> None:
+    def __init__(self, store: AppendStore, mark: Mark, limit: int, left_before: Instant) -> None:
         self._store = store
         self._mark = mark
         self._limit = limit
+        self._left_before = left_before
         self._aside: dict[str, str] = {}
         self._without: frozenset[str] = frozenset()
 
@@ -106,14 +118,15 @@ class _Pages:
         version is never met without the marked ones before it, even while others insert.
         """
         self._without = frozenset(self._aside) if not self._without else frozenset()
-        streams = [s for s in dict.fromkeys(hints) if s not in self._without] or await self._waiting()
+        streams = [s for s in dict.fromkeys(hints) if s not in self._without]
+        streams = streams or await self._waiting(self._left_before())
         if not streams and self._without:
             self._without = frozenset()
-            streams = await self._waiting()
+            streams = await self._waiting(None)  # what stands aside is in our hand, however young it is
         return await self._store.pending(self._mark, streams=streams, limit=self._limit) if streams else []
 
-    async def _waiting(self) -> list[str]:
-        return await self._store.waiting(self._mark, limit=self._limit, without=self._without)
+    async def _waiting(self, before: datetime | None) -> list[str]:
+        return await self._store.waiting(self._mark, limit=self._limit, without=self._without, before=before)
 
     def tried(self, appends: Sequence[Append], failed: Mapping[str, str]) -> None:
         """Notes which streams failed of those that were tried, and why. Raises Undelivered when some did."""
@@ -145,12 +158,13 @@ class OwnFold:
         *,
         limit: int = DELIVERED_AT_ONCE_MAX,
         limits: HoldLimits = LIMITS,
+        left_before: Instant = always,
     ) -> None:
         self._store = store
         self._deciders = deciders
         self._folder = folder
         self._clock = clock
-        self._pages = _Pages(store, "unfolded", limit)
+        self._pages = _Pages(store, "unfolded", limit, left_before)
         self.holding = Holding(name, folder, held, self._decoded, clock, limits=limits)
 
     @property
@@ -238,6 +252,7 @@ class Publisher:
         source: str,
         limit: int = DELIVERED_AT_ONCE_MAX,
         span: Span = no_span,
+        left_before: Instant = always,
     ) -> None:
         self._store = store
         self._deciders = deciders
@@ -245,7 +260,7 @@ class Publisher:
         self._bus = bus
         self._topic = topic
         self._source = source
-        self._pages = _Pages(store, "unpublished", limit)
+        self._pages = _Pages(store, "unpublished", limit, left_before)
         self._span = span
 
     @property

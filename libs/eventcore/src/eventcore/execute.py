@@ -321,7 +321,9 @@ class Rehearsal:
             self._imagined.setdefault(append.stream, []).append(append)
         return [Insert.STORED] * len(appends)
 
-    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
+    async def waiting(
+        self, mark: Mark, *, limit: int, without: Collection[str] = (), before: datetime | None = None
+    ) -> list[str]:
         return []
 
     async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:

@@ -100,7 +100,11 @@ async def deliver_forever(
         # A backlog takes turns with what is hinted at: a republication would else go out a page every SWEEP_SECONDS.
         turn = now - swept >= SWEEP_SECONDS or (found and hinted)
         hints = [] if turn else wake.take()
-        delivered = await work.step(hints)
+        try:
+            delivered = await work.step(hints)
+        except StoreUnavailable:
+            wake(hints)  # nobody else would look at them for a while
+            raise
         hinted = bool(hints)
         if not hints:
             swept, found = now, delivered > 0

@@ -74,10 +74,17 @@ class MemoryAppends:
             pending.add((append.stream, append.first))
         return Insert.STORED
 
-    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
+    async def waiting(
+        self, mark: Mark, *, limit: int, without: Collection[str] = (), before: datetime | None = None
+    ) -> list[str]:
         await self.switch(f"find {mark}")
-        wanted = [stream for stream, _ in sorted(self.marked[mark]) if stream not in without]
-        return list(dict.fromkeys(wanted[:limit]))
+        slots = [slot for slot in sorted(self.marked[mark]) if slot[0] not in without and self.older(slot, before)]
+        return list(dict.fromkeys(stream for stream, _ in slots[:limit]))
+
+    def older(self, slot: Slot, before: datetime | None) -> bool:
+        """Whether what is stored there was recorded before that, if it matters."""
+        stream, first = slot
+        return before is None or self.streams[stream][first].recorded < before
 
     async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:
         await self.switch(f"read {mark}")

@@ -106,9 +106,11 @@ class AppendStore(Protocol):
         """
         ...
 
-    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
-        """Streams of `limit` marked appends that are not among `without`, whichever the store comes upon first: where
-        to look, not in what order."""
+    async def waiting(
+        self, mark: Mark, *, limit: int, without: Collection[str] = (), before: datetime | None = None
+    ) -> list[str]:
+        """Streams of `limit` marked appends that are not among `without`, and were recorded before that instant where
+        one is given; whichever the store comes upon first: where to look, not in what order."""
         ...
 
     async def pending(self, mark: Mark, *, streams: Sequence[str] | None = None, limit: int) -> list[Append]:

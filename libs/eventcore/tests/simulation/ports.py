@@ -79,10 +79,12 @@ class Appends(MemoryAppends):
             self.world.say("insert", append.id, "TAKEN")
         return result
 
-    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
+    async def waiting(
+        self, mark: Mark, *, limit: int, without: Collection[str] = (), before: datetime | None = None
+    ) -> list[str]:
         """Some streams that wait, in any order: more than that a store does not promise."""
         await self.switch(f"find {mark}")
-        slots = sorted(slot for slot in self.marked[mark] if slot[0] not in without)
+        slots = sorted(slot for slot in self.marked[mark] if slot[0] not in without and self.older(slot, before))
         self.world.r.shuffle(slots)
         return list(dict.fromkeys(stream for stream, _ in slots[:limit]))
 

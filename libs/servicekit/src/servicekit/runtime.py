@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +68,9 @@ from servicekit.settings import ServiceSettings
 from servicekit.telemetry import span_from, traceparent
 
 LOST_RACE_PAUSE_SECONDS = 0.005
+# How long what is stored is left to the instance that stored it, before any other delivers it: longer than a delivery
+# takes, shorter than anybody wants to wait for what a killed instance left.
+LEFT_SECONDS = 5.0
 # Consumers sometimes never rejoin their group after a broker's restart; only a new process brings them back. Well
 # above one try at a batch (30 s), which is a sign of life only when it ends.
 POLL_WATCHDOG = "consume-poll"
@@ -206,7 +209,11 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
     gate = Gate(stores.generations, [v.name for v in generations.foreign], time.monotonic)
     foreign = Folder(generations.foreign, views, marker, gate=gate)
     bus = KafkaBus(settings.kafka_bootstrap, client_id=parts.name)
-    fold = OwnFold(f"{parts.name}.own", stores.appends, deciders, own, stores.held, now)
+
+    def left_before() -> datetime:
+        return now() - timedelta(seconds=LEFT_SECONDS)
+
+    fold = OwnFold(f"{parts.name}.own", stores.appends, deciders, own, stores.held, now, left_before=left_before)
     facts = f"{parts.name}.facts"
     consumer = Consumer(facts, foreign, views, stores.held, generations.parse, now, span=span)
     holdings = [fold.holding, consumer.holding] if parts.listens_to else [fold.holding]
@@ -218,6 +225,7 @@ async def assemble(parts: Parts, settings: ServiceSettings, kit: Kit) -> Service
         topic=parts.topic,
         source=f"credence/{parts.name}",
         span=span,
+        left_before=left_before,
     )
     kernel = Kernel(
         executor,

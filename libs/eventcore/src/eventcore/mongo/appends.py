@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING, IndexModel, UpdateMany, UpdateOne
@@ -90,11 +91,15 @@ class MongoAppends:
                     break
         return [_append(document) for document in found]
 
-    async def waiting(self, mark: Mark, *, limit: int, without: Collection[str] = ()) -> list[str]:
+    async def waiting(
+        self, mark: Mark, *, limit: int, without: Collection[str] = (), before: datetime | None = None
+    ) -> list[str]:
         # Unsorted, so that a page costs a page: SecantusDB would read the whole backlog to sort it.
         where: dict[str, Any] = {mark: True}
         if without:
             where["stream"] = {"$nin": sorted(without)}
+        if before is not None:
+            where["recorded"] = {"$lt": before}
         found = await self._link.find(_APPENDS, where, limit=limit, fields=["stream"])
         return list(dict.fromkeys(document["stream"] for document in found))
 
