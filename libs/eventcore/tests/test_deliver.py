@@ -288,6 +288,21 @@ async def test_what_could_not_be_sent_is_tried_again_however_lately_it_was_store
     assert work.problem is None
 
 
+async def test_what_could_not_be_sent_is_told_while_others_are_hinted_at() -> None:
+    others = [f"jar-{n}--b" for n in range(4)]
+    store, bus = await stored((JAR_1, 1), *((other, 1) for other in others)), SampleBus(refuses=[f"{JAR_1}@1"])
+    left = store.streams[JAR_1][1].recorded
+    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: left)
+
+    with pytest.raises(Undelivered):
+        await work.step([JAR_1])
+    for other in others:
+        assert await work.step([other]) == 1
+        assert work.problem, "nobody has tried it again"
+    assert await work.step() == 1
+    assert work.problem is None
+
+
 async def test_a_stream_that_cannot_be_published_stands_aside_and_is_told_without_its_content() -> None:
     store, bus = await stored((JAR_1, 1), (JAR_1, 2), (JAR_2, 2)), SampleBus()
     work = Publisher(store, {"jar": JAR}, refusing(JAR_1), bus, topic="jars.v1", source="sample")

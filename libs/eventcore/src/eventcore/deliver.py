@@ -109,7 +109,8 @@ class _Pages:
         self._limit = limit
         self._left_before = left_before
         self._aside: dict[str, str] = {}
-        self._without: frozenset[str] = frozenset()
+        self._without: frozenset[str] = frozenset()  # this page's
+        self._unseen: frozenset[str] = frozenset()  # that stand aside and are not looked for now: they still do
 
     async def next(self, hints: Sequence[str]) -> list[Append]:
         """The marked appends of the hinted streams, or of those that wait.
@@ -118,11 +119,16 @@ class _Pages:
         version is never met without the marked ones before it, even while others insert.
         """
         self._without = frozenset(self._aside) if not self._without else frozenset()
-        streams = [s for s in dict.fromkeys(hints) if s not in self._without]
-        streams = streams or await self._waiting(self._left_before())
+        self._unseen = self._without
+        if streams := [s for s in dict.fromkeys(hints) if s not in self._without]:
+            self._unseen = frozenset(self._aside).difference(streams)
+        else:
+            # What stands aside is in this process's hand: on its turn it is looked for, however young it is.
+            its_turn = self._aside and not self._without
+            streams = await self._waiting(None if its_turn else self._left_before())
         if not streams and self._without:
-            self._without = frozenset()
-            streams = await self._waiting(None)  # what stands aside is in our hand, however young it is
+            self._without = self._unseen = frozenset()
+            streams = await self._waiting(None)
         return await self._store.pending(self._mark, streams=streams, limit=self._limit) if streams else []
 
     async def _waiting(self, before: datetime | None) -> list[str]:
@@ -131,7 +137,7 @@ class _Pages:
     def tried(self, appends: Sequence[Append], failed: Mapping[str, str]) -> None:
         """Notes which streams failed of those that were tried, and why. Raises Undelivered when some did."""
         done = {append.stream for append in appends}
-        still = {s: why for s, why in self._aside.items() if s in self._without and s not in done}
+        still = {s: why for s, why in self._aside.items() if s in self._unseen and s not in done}
         self._aside = dict(islice((still | dict(failed)).items(), ASIDE_MAX))
         if failed:
             raise Undelivered(self.problem)
