@@ -43,7 +43,7 @@ from tests.reliability.history import History
 from tests.reliability.operators import Poisoned, Rebuilt
 from tests.reliability.report import PROMISES, write
 from tests.reliability.rig import Ended
-from tests.reliability.storm import Outcome, Plan, Strike, crashes
+from tests.reliability.storm import CALM_ROWS_A_SECOND, Outcome, Plan, Strike, crashes
 from tests.system.evidence import SERVICES
 from tests.system.platform import ACCEPTED, REFUSED, REPLAYED
 
@@ -430,7 +430,7 @@ def test_a_run_that_broke_off_is_reported_as_not_checked(tmp_path: Path) -> None
 
 def test_a_run_that_clients_had_to_go_easy_on_says_so(tmp_path: Path) -> None:
     words = (
-        "2 times something was not there after 60 s, and clients asked for no more than 10 rows a second until it was"
+        f"2 times something was not there after 60 s, and clients asked for no more than {CALM_ROWS_A_SECOND:g} rows"
     )
     assert words in write(Outcome(1, "none", eased=2), "eased", "make again", folder=tmp_path).read_text()
     assert "asked for no more" not in write(Outcome(1, "none"), "plain", "make again", folder=tmp_path).read_text()
