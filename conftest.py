@@ -40,10 +40,16 @@ def pytest_configure(config: pytest.Config) -> None:
 _TOGETHER = ("tests/reliability/", "tests/system/")
 # What takes longest goes first, so that no worker is left alone with it at the end.
 _FIRST = (*_TOGETHER, "cli/")
+# It fills the platform that all whole-system tests share: whatever is rebuilt or restored after it takes longer.
+_LAST_OF_ITS_OWN = "tests/system/test_oulad_import.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((n for n, part in enumerate(_FIRST) if item.nodeid.startswith(part)), len(_FIRST)))
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        part = next((n for n, part in enumerate(_FIRST) if item.nodeid.startswith(part)), len(_FIRST))
+        return part, item.nodeid.startswith(_LAST_OF_ITS_OWN)
+
+    items.sort(key=place)
 
 
 class _Workers:
