@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.deliver import Publisher, Undelivered
+from eventcore.deliver import Instant, Publisher, Undelivered, always
 from eventcore.event import Recorded, StoredEvent
 from eventcore.memory import MemoryAppends, MemoryViews
 from eventcore.record import MARKER_TYPE, PublicEvent, Record
@@ -50,8 +50,11 @@ class SampleBus:
         self.renewed += 1
 
 
-def publisher(store: MemoryAppends, bus: SampleBus, *, limit: int = 500) -> Publisher:
-    return Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", limit=limit)
+def publisher(store: MemoryAppends, bus: SampleBus, *, limit: int = 500, left_before: Instant = always) -> Publisher:
+    deciders = {"jar": JAR}
+    return Publisher(
+        store, deciders, public, bus, topic="jars.v1", source="sample", limit=limit, left_before=left_before
+    )
 
 
 async def stored(*coins: tuple[str, int]) -> MemoryAppends:
@@ -267,7 +270,7 @@ def refusing(stream: str) -> Callable[[Recorded[Any]], PublicEvent | None]:
 async def test_what_another_process_has_just_stored_is_left_to_it_for_a_while() -> None:
     store, bus = await stored((JAR_1, 1), (JAR_2, 1)), SampleBus()
     left = store.streams[JAR_2][1].recorded
-    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: left)
+    work = publisher(store, bus, left_before=lambda: left)
 
     assert await work.step() == 0
     assert await work.step([JAR_1]) == 1, "what this process stored is hinted at"
@@ -279,7 +282,7 @@ async def test_what_another_process_has_just_stored_is_left_to_it_for_a_while() 
 async def test_what_could_not_be_sent_is_tried_again_however_lately_it_was_stored() -> None:
     store, bus = await stored((JAR_1, 1)), SampleBus(refuses=[f"{JAR_1}@1"])
     left = store.streams[JAR_1][1].recorded
-    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: left)
+    work = publisher(store, bus, left_before=lambda: left)
 
     with pytest.raises(Undelivered):
         await work.step([JAR_1])
@@ -292,7 +295,7 @@ async def test_what_could_not_be_sent_is_told_while_others_are_hinted_at() -> No
     others = [f"jar-{n}--b" for n in range(4)]
     store, bus = await stored((JAR_1, 1), *((other, 1) for other in others)), SampleBus(refuses=[f"{JAR_1}@1"])
     left = store.streams[JAR_1][1].recorded
-    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: left)
+    work = publisher(store, bus, left_before=lambda: left)
 
     with pytest.raises(Undelivered):
         await work.step([JAR_1])

@@ -16,7 +16,7 @@ from eventcore.store import Append, Mark, StoreUnavailable
 
 from .kafka_rig import until
 from .sample import JAR, drop, executor, public
-from .test_deliver import SampleBus, stored
+from .test_deliver import SampleBus, publisher, stored
 
 BACKLOG = 200
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,7 +62,7 @@ async def test_what_was_hinted_at_while_the_database_was_away_is_not_forgotten()
     """Nobody else looks at it before it is old."""
     store, wake, bus = Fails(), Wake(), SampleBus()
     await executor(store).execute(JAR, [drop("jar-1--a", "k", 1)])
-    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample", left_before=lambda: LONG_AGO)
+    work = publisher(store, bus, left_before=lambda: LONG_AGO)
     wake(["jar-1--a"])
     running = asyncio.create_task(deliver_forever(work, wake, report=lambda _: None, done=lambda _: None))
     try:

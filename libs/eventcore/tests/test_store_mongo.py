@@ -51,15 +51,13 @@ SHORT = Bounds(
     answer_seconds=3.0,
     ping_seconds=0.5,
 )
+PATIENT = Bounds(queue_seconds=10.0)
+"""For tests that race: twenty at once open twenty connections, which a busy machine does not do in two seconds."""
 
 
 @pytest.fixture
 def database() -> str:
     return f"test_{secrets.token_hex(6)}"
-
-
-PATIENT = Bounds(queue_seconds=10.0)
-"""For tests that race: twenty at once open twenty connections, which a busy machine does not do in two seconds."""
 
 
 @pytest.fixture

@@ -38,6 +38,14 @@ class Undelivered(Exception):
     stand, those streams wait, and all else went out."""
 
 
+Instant: TypeAlias = Callable[[], datetime | None]
+"""An instant that moves on with the clock; None: there is none, and all that waits counts as before it."""
+
+
+def always() -> None:
+    """No instant: whatever waits is taken, whoever stored it and however lately."""
+
+
 def own_events(deciders: Mapping[str, Decider[Any, Any, Any]], append: Append) -> list[Recorded[Any]]:
     """An append's events; one that cannot be read stands there as Undecodable. Raises StoredByNewer."""
     decider = deciders.get(category_of(append.stream))
@@ -57,14 +65,6 @@ def _event(codec: Codec, stored: StoredEvent) -> Event | Undecodable:
         raise
     except Exception as error:  # noqa: BLE001 (whatever stands in the way of reading it, the event is the poison)
         return Undecodable(f"{stored.type[:TYPE_CHARS_MAX]} cannot be read: {told(error)}")
-
-
-Instant: TypeAlias = Callable[[], datetime | None]
-"""An instant that moves on with the clock; None: never."""
-
-
-def always() -> None:
-    """No instant: whatever waits is taken, whoever stored it and however lately."""
 
 
 _Readable: TypeAlias = dict[str, list[tuple[Append, list[Recorded[Any]]]]]
@@ -119,16 +119,16 @@ class _Pages:
         version is never met without the marked ones before it, even while others insert.
         """
         self._without = frozenset(self._aside) if not self._without else frozenset()
-        self._unseen = self._without
         if streams := [s for s in dict.fromkeys(hints) if s not in self._without]:
             self._unseen = frozenset(self._aside).difference(streams)
         else:
             # What stands aside is in this process's hand: on its turn it is looked for, however young it is.
             its_turn = self._aside and not self._without
             streams = await self._waiting(None if its_turn else self._left_before())
-        if not streams and self._without:
-            self._without = self._unseen = frozenset()
-            streams = await self._waiting(None)
+            if not streams and self._without:
+                self._without = frozenset()
+                streams = await self._waiting(None)
+            self._unseen = self._without
         return await self._store.pending(self._mark, streams=streams, limit=self._limit) if streams else []
 
     async def _waiting(self, before: datetime | None) -> list[str]:
