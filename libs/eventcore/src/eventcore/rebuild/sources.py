@@ -14,7 +14,7 @@ from eventcore.event import Recorded, StoredByNewer
 from eventcore.fold import Records
 from eventcore.generations import Building, PinnedViews
 from eventcore.limits import SCANNED_AT_ONCE_MAX
-from eventcore.record import Malformed, decode, origin
+from eventcore.record import Malformed, Origin, decode, origin
 from eventcore.store import Append, StreamStore
 
 Place = tuple[str, int]  # topic, partition
@@ -115,6 +115,7 @@ class Topics:
     ) -> AsyncIterator[Page]:
         """Every record from `start` to `ends`. Raises WrongEpoch, LogAway, StoreUnavailable."""
         position = await self.start(building)
+        bound: dict[str, str] = {}  # each source's epoch, which is a write to ask for: not with every record
         async for batch in self._log.read(position, ends):
             records: dict[str, list[Recorded[Any]]] = {}
             epochs: dict[str, str] = {}
@@ -126,17 +127,21 @@ class Topics:
                     continue
                 if category_of(where.stream) not in categories:
                     continue
-                if await _of_this_history(building, views, where.source, where.epoch):
+                if where.source not in bound:
+                    epoch = building.epochs.get(where.source, where.epoch)
+                    bound[where.source] = await views.bind_epoch(where.source, epoch)
+                if _of_this_history(building, views, where, bound[where.source]):
                     records.setdefault(where.stream, []).append(decode(where, received.value, self._parse))
                     epochs[where.stream] = where.epoch
             reached = {"offsets": tuple((t, p, o) for (t, p), o in sorted(position.items()))}
             yield Page(records, epochs, reached, len(batch))
 
 
-async def _of_this_history(building: Building, views: PinnedViews, source: str, epoch: str) -> bool:
-    bound = await views.bind_epoch(source, building.epochs.get(source, epoch))
-    if epoch == building.epochs.get(source, bound):
+def _of_this_history(building: Building, views: PinnedViews, where: Origin, bound: str) -> bool:
+    """Whether what is built is folded from that epoch; False where it was given up for the accepted one, now or before.
+    Raises WrongEpoch."""
+    if where.epoch == building.epochs.get(where.source, bound):
         return True
-    if epoch == bound or epoch in views.catalogue.retired.get(source, ()):
-        return False  # given up for the accepted one, now or before
-    raise other_history(source, epoch, bound)
+    if where.epoch == bound or where.epoch in views.catalogue.retired.get(where.source, ()):
+        return False
+    raise other_history(where.source, where.epoch, bound)
