@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from eventcore.deliver import Publisher
 from eventcore.loops import Wake, deliver_forever
@@ -69,3 +70,30 @@ async def test_what_was_hinted_at_while_the_database_was_away_is_not_forgotten()
         await until(lambda: bool(bus.topic), "it is out")
     finally:
         running.cancel()
+
+
+@dataclass
+class Asked(MemoryAppends):
+    """Counts how often it is asked what waits."""
+
+    times: int = 0
+
+    async def waiting(self, *args: Any, **more: Any) -> list[str]:
+        self.times += 1
+        return await super().waiting(*args, **more)
+
+
+async def test_the_store_is_not_asked_what_else_waits_after_each_stream_that_is_hinted_at() -> None:
+    store, wake, bus = Asked(), Wake(), SampleBus()
+    work = publisher(store, bus)
+    forever = deliver_forever(work, wake, poll_seconds=3600, report=lambda _: None, done=lambda _: None)
+    running = asyncio.create_task(forever)
+    try:
+        await until(lambda: store.times == 1, "it asked what was there before it")
+        for n in range(20):
+            await executor(store).execute(JAR, [drop(f"jar-{n}--a", "k", 1)])
+            wake([f"jar-{n}--a"])
+            await until(lambda n=n: len(bus.topic) == n + 1, "it is out")  # type: ignore[misc]
+    finally:
+        running.cancel()
+    assert store.times == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,8 +19,7 @@ from eventcore.held import Holding
 from eventcore.limits import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, FAILED_LOGGED_MAX, HINTS_A_STEP_MAX, HINTS_MAX
 from eventcore.store import StoreUnavailable
 
-# Under a constant stream of hints, what nobody hinted at (another process's appends) must not starve.
-SWEEP_SECONDS = 10.0
+SWEEP_SECONDS = 10.0  # between two tries of what is held
 
 _log = logging.getLogger(__name__)
 
@@ -91,14 +91,18 @@ async def _repeat(
 async def deliver_forever(
     work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
 ) -> None:
-    """Delivers what was just stored first, and everything else in turn. `done` is told how many appends went."""
-    swept, found, hinted = -SWEEP_SECONDS, False, False
+    """Delivers what was just stored first, and everything else in turn. `done` is told how many appends went.
+
+    Under a constant stream of hints the store is asked what else waits (another process's appends) every
+    `poll_seconds`, as it is without any: asked after each of them, it would answer more questions than commands.
+    """
+    asked, found, hinted = -math.inf, False, False
 
     async def step() -> bool:
-        nonlocal swept, found, hinted
+        nonlocal asked, found, hinted
         now = asyncio.get_running_loop().time()
-        # A backlog takes turns with what is hinted at: a republication would else go out a page every SWEEP_SECONDS.
-        turn = now - swept >= SWEEP_SECONDS or (found and hinted)
+        # A backlog takes turns with what is hinted at: a republication would else go out a page every `poll_seconds`.
+        turn = now - asked >= poll_seconds or (found and hinted)
         hints = [] if turn else wake.take()
         try:
             delivered = await work.step(hints)
@@ -107,9 +111,9 @@ async def deliver_forever(
             raise
         hinted = bool(hints)
         if not hints:
-            swept, found = now, delivered > 0
+            asked, found = now, delivered > 0
         done(delivered)
-        return bool(delivered or hints or wake.streams)
+        return bool(found or wake.streams)
 
     # What stands aside is told also while the others go on, or the report would change with every step.
     await _repeat(step, wake, poll_seconds, report, lambda: work.problem)
