@@ -615,8 +615,29 @@ async def test_a_new_view_of_streams_with_a_past_is_built_before_it_is_folded_li
 
 
 async def adopted(rig: Rig, views: Sequence[View[Any]], *with_history: str) -> None:
-    own = ["jars"]
-    await adopt(rig.generations, rig.rooms, views, FINGERPRINTS, own=own, with_history=with_history)
+    async def past() -> Sequence[str]:
+        return with_history
+
+    await adopt(rig.generations, rig.rooms, views, FINGERPRINTS, own=["jars"], with_history=past)
+
+
+async def test_a_start_without_a_new_view_asks_no_more_than_which_are_noted() -> None:
+    """What else it would ask reads views and log; a killed service is started into a database that has enough to do."""
+    rig = await filled(Rig())
+    await adopted(rig, [JARS, HEARD], "heard", "jars")
+    asked: list[str] = []
+
+    async def note(what: str) -> None:
+        asked.append(what)
+
+    async def past() -> Sequence[str]:
+        asked.append("history")
+        return ()
+
+    rig.rooms.switch = note
+    views = [JARS, HEARD]
+    assert await adopt(rig.generations, rig.rooms, views, FINGERPRINTS, own=["jars"], with_history=past)
+    assert asked == []
 
 
 async def test_views_that_are_there_when_generations_begin_are_taken_as_built() -> None:

@@ -70,19 +70,22 @@ class Generations:
     async def adopt(self) -> Catalogue:
         """At the start, before anything is folded."""
         await self._note()
-        heard = await self.stores.views.histories()
-        with_history = {view.name for view in self.foreign} if heard else set()
-        for view in self.own:
-            if await self.stores.appends.list_streams(view.category, limit=1):
-                with_history.add(view.name)
         return await adopt(
             self.stores.generations,
             self.stores.views,
             self.views,
             self.fingerprints,
             own={view.name for view in self.own},
-            with_history=with_history,
+            with_history=self._with_history,
         )
+
+    async def _with_history(self) -> set[str]:
+        """The views whose streams have a past."""
+        found = {view.name for view in self.foreign} if await self.stores.views.histories() else set()
+        for view in self.own:
+            if await self.stores.appends.list_streams(view.category, limit=1):
+                found.add(view.name)
+        return found
 
     async def watch(self, report: Report) -> None:
         """For as long as the service runs: tells what wants a rebuild, and finishes what a dead builder left."""

@@ -87,25 +87,29 @@ async def adopt(
     fingerprints: Mapping[str, str],
     *,
     own: Collection[str],
-    with_history: Collection[str],
+    with_history: Callable[[], Awaitable[Collection[str]]],
 ) -> Catalogue:
     """Notes every view that the document does not name yet, at a service's start.
 
-    A view that comes to a service later is new: where its streams have a past (`with_history`: names of views) it must
-    be built before anything is folded into it, or all of them were gaps. In a database without the document the views
-    are those that were folded before generations were kept, and are taken as built, empty ones too: nothing may have
-    come for them yet. Where none holds anything the database was restored from a backup of its log, and the foreign
-    ones (not `own`) that were heard of are lost; the own ones are then folded from the log by themselves.
+    A view that comes to a service later is new: where its streams have a past (`with_history` gives these views) it
+    must be built before anything is folded into it, or all of them were gaps. In a database without the document the
+    views are those that were folded before generations were kept, and are taken as built, empty ones too: nothing may
+    have come for them yet. Where none holds anything the database was restored from a backup of its log, and the
+    foreign ones (not `own`) that were heard of are lost; the own ones are then folded from the log by themselves.
     """
+    seen = await store.read()
+    if _all_noted(seen, views):
+        return seen  # at nearly every start: what follows asks much of a database that may have enough to do
+    past = frozenset(await with_history())
     histories = await rooms.histories()
     restored = not any([await rooms.find(room(view.name, 1), {}, limit=1) for view in views])
-    lost = set(with_history) - set(own) if restored else set()
+    lost = past - set(own) if restored else frozenset()
 
     def edit(seen: Catalogue) -> Catalogue | None:
-        fresh = {v.name for v in views} - seen.views.keys()
-        if not fresh and seen.revision:
+        if _all_noted(seen, views):
             return None
-        unbuilt = fresh & set(with_history) if seen.revision else fresh & lost
+        fresh = {v.name for v in views} - seen.views.keys()
+        unbuilt = fresh & past if seen.revision else fresh & lost
         noted = {
             name: Standing(generation=0, last=0) if name in unbuilt else Standing(fingerprint=fingerprints[name])
             for name in sorted(fresh)
@@ -114,6 +118,10 @@ async def adopt(
         return seen.model_copy(update={"views": {**seen.views, **noted}, "retired": {**known, **seen.retired}})
 
     return await change(store, edit)
+
+
+def _all_noted(seen: Catalogue, views: Sequence[View[Any]]) -> bool:
+    return bool(seen.revision) and seen.views.keys() >= {view.name for view in views}
 
 
 def changed(catalogue: Catalogue, fingerprints: Mapping[str, str]) -> dict[str, str]:
