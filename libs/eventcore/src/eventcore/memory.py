@@ -7,10 +7,9 @@ run, crashes this one, or raises StoreUnavailable.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 from eventcore.decider import category_of
@@ -36,6 +35,7 @@ from eventcore.store import (
     Unstorable,
     Versioned,
     Write,
+    grouped,
 )
 
 Switch = Callable[[str], Awaitable[None]]
@@ -378,19 +378,6 @@ EntryKey = tuple[str, str, str, int]
 
 def key_of(entry: Entry) -> EntryKey:
     return (entry.consumer, entry.epoch, entry.stream, entry.version)
-
-
-def grouped(heads: Iterable[Head]) -> list[HeldGroup]:
-    """See HeldStore.groups."""
-
-    def kind(head: Head) -> tuple[str, HeldKind, str]:
-        return (head.consumer, head.kind, head.error)
-
-    groups = []
-    for (consumer, of, error), found in groupby(sorted(heads, key=kind), kind):
-        firsts = [head.first for head in found]
-        groups.append(HeldGroup(consumer, of, error, len(firsts), min(firsts)))
-    return sorted(groups, key=lambda group: -group.streams)
 
 
 @dataclass

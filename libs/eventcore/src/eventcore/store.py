@@ -7,10 +7,11 @@ documents are at the moment is the business of `generations.py`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from eventcore.event import StoredEvent
@@ -449,6 +450,19 @@ class HeldGroup:
     oldest: datetime
 
 
+def grouped(heads: Iterable[Head]) -> list[HeldGroup]:
+    """All of these heads, grouped by error, the largest group first."""
+
+    def kind(head: Head) -> tuple[str, HeldKind, str]:
+        return (head.consumer, head.kind, head.error)
+
+    groups = []
+    for (consumer, of, error), found in groupby(sorted(heads, key=kind), kind):
+        firsts = [head.first for head in found]
+        groups.append(HeldGroup(consumer, of, error, len(firsts), min(firsts)))
+    return sorted(groups, key=lambda group: -group.streams)
+
+
 class HeldStore(Protocol):
     """Records that wait until their stream can be folded again. All raise StoreUnavailable."""
 
@@ -505,7 +519,7 @@ class HeldStore(Protocol):
         ...
 
     async def groups(self) -> list[HeldGroup]:
-        """All that is held, grouped by error, the largest group first."""
+        """All that is held; see `grouped`."""
         ...
 
     async def held(self, consumer: str) -> tuple[int, datetime | None]:

@@ -10,10 +10,9 @@ from typing import Any
 from pymongo import ASCENDING, DeleteMany, IndexModel, ReplaceOne, UpdateOne
 
 from eventcore.limits import IN_MAX, RACE_ATTEMPTS_MAX
-from eventcore.memory import grouped
 from eventcore.mongo.documents import known
 from eventcore.mongo.link import Link, parts
-from eventcore.store import Discard, Entry, Head, HeldGroup, HeldKind, StoreUnavailable
+from eventcore.store import Discard, Entry, Head, HeldGroup, HeldKind, StoreUnavailable, grouped
 
 _ENTRIES = "held"
 _HEADS = "held_heads"

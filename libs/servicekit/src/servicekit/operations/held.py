@@ -13,8 +13,7 @@ from eventcore.decider import is_stream_name
 from eventcore.held import Holding, NeverDiscarded, NotStuckThere
 from eventcore.held import Released as KernelReleased
 from eventcore.limits import VERSION_MAX
-from eventcore.memory import grouped
-from eventcore.store import Entry, Head, HeldGroup, HeldKind, HeldStore
+from eventcore.store import Entry, Head, HeldGroup, HeldKind, HeldStore, grouped
 from servicekit.call import current_call
 from servicekit.errors import FailedPrecondition, InvalidArgument, NotFound
 from servicekit.limits import (
