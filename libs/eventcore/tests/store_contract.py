@@ -774,6 +774,15 @@ class StoreContract:
         assert await stores.appends.list_streams("none", limit=4) == []
         assert await stores.appends.count_streams("tally") == 7
 
+    async def test_documents_are_named_in_order_and_in_pages_but_for_those_without_a_body(self, stores: Stores) -> None:
+        names = [f"tally-{n}" for n in range(5)]
+        await stores.views.open_room("tallies", [])
+        writes = [Write(stream, 0, 1, {"n": 1}) for stream in reversed(names)]
+        await stores.views.write("tallies", [*writes, Write("tally-9", 0, 1, None)])
+        assert await stores.views.names("tallies", limit=3) == names[:3]
+        assert await stores.views.names("tallies", after=names[2], limit=9) == names[3:]
+        assert await stores.views.names("none", limit=3) == []
+
     async def test_many_targets_are_marked_again_at_once_and_none_is_created(self, stores: Stores) -> None:
         names = [f"p{n:03}" for n in range(120)]
         await stores.targets.mark("sample", names)

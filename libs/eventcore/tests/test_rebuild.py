@@ -15,7 +15,21 @@ from eventcore.fold import View
 from eventcore.generations import Catalogue, Instance, State
 from eventcore.memory import MemoryAppends, MemoryKeys, no_switch
 from eventcore.personal import AboutPerson, Keyring
-from eventcore.rebuild import Done, Findings, LogAway, NoMarks, Progress, Refused, Stopped, Wish, adopt, changed
+from eventcore.rebuild import (
+    Done,
+    Findings,
+    LogAway,
+    NoMarks,
+    Progress,
+    Refused,
+    Stopped,
+    Wish,
+    adopt,
+    changed,
+    rehearse,
+    sources,
+    verify,
+)
 from eventcore.record import WrongEpoch
 from eventcore.store import StoreUnavailable, Tombstone, Versioned
 from eventcore.testing import NOON
@@ -56,6 +70,25 @@ async def test_a_view_is_rebuilt_to_the_same_content_and_switched_to(wish: Wish)
     assert rig.generations.catalogue.building is None
     assert all(c.same and c.equal == 5 for c in finding(told).comparisons)
     assert {t.state for t in told if isinstance(t, Progress)} >= {State.BUILDING, State.VERIFYING}
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+async def test_more_streams_than_are_named_at_once_are_all_rebuilt_and_compared(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    for module in (sources, verify, rehearse):
+        monkeypatch.setattr(module, "NAMED_AT_ONCE_MAX", 3)
+    rig = Rig()
+    await rig.executor.execute(JAR, [drop(f"jar-{n}--shelf{n}", "d") for n in range(3 + more)])
+    await rig.deliver()
+    await rig.deliver()  # what the evaluations commanded
+
+    told = await rig.run(BOTH)
+
+    for name in BOTH.views:
+        assert rig.documents(f"{name}__g2") == rig.documents(name)
+    assert [(c.serving, c.built, c.equal) for c in finding(told).comparisons] == [(3 + more,) * 3] * 2
+    assert [rehearsal.targets for rehearsal in finding(told).rehearsals] == [3 + more] * 2
 
 
 async def test_a_source_is_asked_for_its_epoch_once_and_not_with_each_record() -> None:

@@ -204,6 +204,10 @@ DECISIONS_SHOWN_MAX: Final = 50
 PATHS_SHOWN_MAX: Final = 5
 """Places at which one document or result differs that are named. Beyond: they are left out."""
 
+NAMED_AT_ONCE_MAX: Final = 10_000
+"""Streams, documents or targets whose names a scan reads at once, to read what they name in smaller pages: a database
+that answers a range by reading all of it is asked for few. Beyond: the next names."""
+
 COMPARED_AT_ONCE_MAX: Final = 500
 """Documents of each generation that are compared at once. Beyond: the next page."""
 

@@ -220,6 +220,10 @@ class ViewStore(Protocol):
         matches when it contains the value), in order of stream, of streams beyond `after`, at most `limit`."""
         ...
 
+    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
+        """The streams beyond `after` that have a document, in order, at most `limit`."""
+        ...
+
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         """How many documents have fields that equal `where` (plain values only), without reading them."""
         ...

@@ -62,6 +62,13 @@ class MongoViews:
         }
         return [(stream, _versioned(found[stream])) for stream in sorted(found)[:limit]]
 
+    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
+        where: dict[str, Any] = {"body": {"$ne": None}, **({"_id": {"$gt": after}} if after else {})}
+        order = [("_id", ASCENDING)]
+        return [
+            d["_id"] for d in await self._link.find(_collection(view), where, sort=order, limit=limit, fields=["_id"])
+        ]
+
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         return await self._link.count(_collection(view), {f"body.{path}": wanted for path, wanted in where.items()})
 

@@ -20,6 +20,7 @@ from eventcore.limits import (
     COMPARED_AT_ONCE_MAX,
     DECISIONS_SHOWN_MAX,
     LED_FROM_AT_ONCE_MAX,
+    NAMED_AT_ONCE_MAX,
     PATHS_SHOWN_MAX,
     REHEARSED_AT_ONCE_MAX,
     TARGETS_REMEMBERED_MAX,
@@ -150,9 +151,10 @@ async def targets_of(
 ) -> AsyncIterator[tuple[bool, list[str]]]:
     """Every target there is (True), then those that only these documents lead to (False); each once, in pages."""
     after = ""
-    while page := await targets.names(evaluation.name, after=after, limit=REHEARSED_AT_ONCE_MAX):
-        yield True, page
-        after = page[-1]
+    while names := await targets.names(evaluation.name, after=after, limit=NAMED_AT_ONCE_MAX):
+        for start in range(0, len(names), REHEARSED_AT_ONCE_MAX):
+            yield True, names[start : start + REHEARSED_AT_ONCE_MAX]
+        after = names[-1]
     met: dict[str, None] = {}
     async for view, documents in documents_of(views, store, limit=LED_FROM_AT_ONCE_MAX):
         led = sorted(set(await evaluation.dependants[view.name](Reader(store), documents)) - met.keys())
@@ -172,7 +174,9 @@ async def documents_of(
     """Every document of these views, `limit` at a time."""
     for view in views:
         after = ""
-        while page := await store.find(view.name, {}, after=after, limit=COMPARED_AT_ONCE_MAX):
-            for start in range(0, len(page), limit):
-                yield view, {stream: view.read(stored) for stream, stored in page[start : start + limit]}
-            after = page[-1][0]
+        while names := await store.names(view.name, after=after, limit=NAMED_AT_ONCE_MAX):
+            for start in range(0, len(names), COMPARED_AT_ONCE_MAX):
+                page = list((await store.load(view.name, names[start : start + COMPARED_AT_ONCE_MAX])).items())
+                for first in range(0, len(page), limit):
+                    yield view, {stream: view.read(stored) for stream, stored in page[first : first + limit]}
+            after = names[-1]

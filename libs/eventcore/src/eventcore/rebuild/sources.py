@@ -13,7 +13,7 @@ from eventcore.deliver import own_events
 from eventcore.event import Recorded, StoredByNewer
 from eventcore.fold import Records
 from eventcore.generations import Building, PinnedViews
-from eventcore.limits import SCANNED_AT_ONCE_MAX
+from eventcore.limits import NAMED_AT_ONCE_MAX, SCANNED_AT_ONCE_MAX
 from eventcore.record import Malformed, Origin, decode, origin
 from eventcore.store import Append, StreamStore
 
@@ -75,12 +75,14 @@ class OwnLog:
             after = building.after
             if after and category_of(after) > category:
                 continue
-            while streams := await self._store.list_streams(category, after=after, limit=self._page):
-                appends = await self._store.load(streams)
-                records = {s: readable(self._deciders, appends.get(s, ())) for s in streams}
-                after = streams[-1]
-                yield Page(records, dict.fromkeys(streams, self._store.epoch), {"after": after}, len(streams))
-                if len(streams) < self._page:
+            while names := await self._store.list_streams(category, after=after, limit=NAMED_AT_ONCE_MAX):
+                for start in range(0, len(names), self._page):
+                    streams = names[start : start + self._page]
+                    appends = await self._store.load(streams)
+                    records = {s: readable(self._deciders, appends.get(s, ())) for s in streams}
+                    after = streams[-1]
+                    yield Page(records, dict.fromkeys(streams, self._store.epoch), {"after": after}, len(streams))
+                if len(names) < NAMED_AT_ONCE_MAX:
                     break
 
 

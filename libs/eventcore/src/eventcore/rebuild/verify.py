@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventcore.limits import COMPARED_AT_ONCE_MAX, DIFFERENCES_SHOWN_MAX, PATHS_SHOWN_MAX
+from eventcore.limits import COMPARED_AT_ONCE_MAX, DIFFERENCES_SHOWN_MAX, NAMED_AT_ONCE_MAX, PATHS_SHOWN_MAX
 from eventcore.store import ABSENT, Versioned, ViewStore
 
 ROUNDS = 3
@@ -99,15 +99,17 @@ async def _pages(
     """Both generations side by side, in order of their streams."""
     after = ""
     while True:
-        old = await serving.find(view, {}, after=after, limit=COMPARED_AT_ONCE_MAX)
-        new = await built.find(view, {}, after=after, limit=COMPARED_AT_ONCE_MAX)
+        old = await serving.names(view, after=after, limit=NAMED_AT_ONCE_MAX)
+        new = await built.names(view, after=after, limit=NAMED_AT_ONCE_MAX)
         if not old and not new:
             return
-        # A full page ends where it ends: beyond the nearer end the other page may have what this one was cut before.
-        ends = [page[-1][0] for page in (old, new) if len(page) == COMPARED_AT_ONCE_MAX]
-        after = min(ends) if ends else max(page[-1][0] for page in (old, new) if page)
-        here, there = ({s: v for s, v in page if s <= after} for page in (old, new))
-        yield sorted(here.keys() | there.keys()), here, there
+        # Full names end where they end: beyond the nearer end the others may have what these were cut before.
+        ends = [names[-1] for names in (old, new) if len(names) == NAMED_AT_ONCE_MAX]
+        after = min(ends) if ends else max(names[-1] for names in (old, new) if names)
+        streams = sorted({stream for stream in (*old, *new) if stream <= after})
+        for start in range(0, len(streams), COMPARED_AT_ONCE_MAX):
+            part = streams[start : start + COMPARED_AT_ONCE_MAX]
+            yield part, await serving.load(view, part), await built.load(view, part)
 
 
 def _judge(
