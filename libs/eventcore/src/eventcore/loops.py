@@ -20,6 +20,9 @@ from eventcore.limits import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS, FAILED
 from eventcore.store import StoreUnavailable
 
 SWEEP_SECONDS = 10.0  # between two tries of what is held
+# What a process has to do it is woken for. Asked for is what others left undone, and what a moment makes due: asked
+# every second, that is most of what a service that has nothing to do does to its database.
+POLL_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +92,7 @@ async def _repeat(
 
 
 async def deliver_forever(
-    work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
+    work: OwnFold | Publisher, wake: Wake, *, poll_seconds: float = POLL_SECONDS, report: Report, done: Done
 ) -> None:
     """Delivers what was just stored first, and everything else in turn. `done` is told how many appends went.
 
@@ -134,7 +137,7 @@ async def sweep_forever(holding: Holding, *, report: Report) -> None:
 
 
 async def evaluate_forever(
-    evaluator: Evaluator, wake: Wake, *, poll_seconds: float = 1.0, report: Report, done: Done
+    evaluator: Evaluator, wake: Wake, *, poll_seconds: float = POLL_SECONDS, report: Report, done: Done
 ) -> None:
     """Evaluates what is dirty or due; what ended unknown or raised is looked at again after a pause.
 
