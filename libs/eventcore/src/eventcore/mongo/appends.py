@@ -16,7 +16,8 @@ from eventcore.event import StoredEvent
 from eventcore.limits import IN_MAX
 from eventcore.mongo.backup import refuse_half_restored
 from eventcore.mongo.documents import known
-from eventcore.mongo.link import DUPLICATE_KEY, Link, parts, reason, refusals
+from eventcore.mongo.link import DUPLICATE_KEY, Link, reason, refusals
+from eventcore.parts import parts
 from eventcore.store import Append, Backlog, Insert, Mark, Slot, Step, StoreUnavailable
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from bson.codec_options import CodecOptions
 from pymongo.errors import BulkWriteError
 
 from eventcore.limits import BULK_MAX, FOUND_AT_ONCE_MAX
-from eventcore.mongo.link import DUPLICATE_KEY, Bounds, Link, parts, refusals
+from eventcore.mongo.link import DUPLICATE_KEY, Bounds, Link, refusals
+from eventcore.parts import parts
 from eventcore.store import StoreUnavailable
 
 APPENDS: Final = "appends"

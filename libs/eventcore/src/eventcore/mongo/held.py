@@ -11,7 +11,8 @@ from pymongo import ASCENDING, DeleteMany, IndexModel, ReplaceOne, UpdateOne
 
 from eventcore.limits import IN_MAX, RACE_ATTEMPTS_MAX
 from eventcore.mongo.documents import known
-from eventcore.mongo.link import Link, parts
+from eventcore.mongo.link import Link
+from eventcore.parts import parts
 from eventcore.store import Discard, Entry, Head, HeldGroup, HeldKind, StoreUnavailable, grouped
 
 _ENTRIES = "held"

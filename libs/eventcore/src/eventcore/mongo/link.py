@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
@@ -28,6 +28,7 @@ from eventcore.limits import (
     RACE_ATTEMPTS_MAX,
     READ_BATCH_MAX,
 )
+from eventcore.parts import parts
 from eventcore.store import StoreUnavailable, Unstorable
 
 # Motor runs each call on a thread of one pool, whose size it takes from the environment on import (else 5 a core).
@@ -221,10 +222,6 @@ def reason(error: PyMongoError | TimeoutError) -> str:
     if isinstance(error, TimeoutError):
         return "the database did not answer in time"
     return f"the database cannot be reached: {str(error)[:200]}"
-
-
-def parts(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    return (list(items[start : start + size]) for start in range(0, len(items), size))
 
 
 def ms(seconds: float) -> int:

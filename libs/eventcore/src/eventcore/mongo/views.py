@@ -9,7 +9,8 @@ from pymongo import ASCENDING, IndexModel, InsertOne, ReplaceOne
 
 from eventcore.generations import Catalogue, PinnedViews, view_of
 from eventcore.limits import IN_MAX
-from eventcore.mongo.link import Link, parts
+from eventcore.mongo.link import Link
+from eventcore.parts import parts
 from eventcore.store import Versioned, Write
 
 

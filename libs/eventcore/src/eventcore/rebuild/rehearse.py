@@ -25,6 +25,7 @@ from eventcore.limits import (
     REHEARSED_AT_ONCE_MAX,
     TARGETS_REMEMBERED_MAX,
 )
+from eventcore.parts import parts
 from eventcore.rebuild.verify import differing
 from eventcore.store import StoreUnavailable, TargetStore
 
@@ -152,14 +153,13 @@ async def targets_of(
     """Every target there is (True), then those that only these documents lead to (False); each once, in pages."""
     after = ""
     while names := await targets.names(evaluation.name, after=after, limit=NAMED_AT_ONCE_MAX):
-        for start in range(0, len(names), REHEARSED_AT_ONCE_MAX):
-            yield True, names[start : start + REHEARSED_AT_ONCE_MAX]
+        for page in parts(names, REHEARSED_AT_ONCE_MAX):
+            yield True, page
         after = names[-1]
     met: dict[str, None] = {}
     async for view, documents in documents_of(views, store, limit=LED_FROM_AT_ONCE_MAX):
         led = sorted(set(await evaluation.dependants[view.name](Reader(store), documents)) - met.keys())
-        for start in range(0, len(led), REHEARSED_AT_ONCE_MAX):
-            part = led[start : start + REHEARSED_AT_ONCE_MAX]
+        for part in parts(led, REHEARSED_AT_ONCE_MAX):
             known = await targets.read(evaluation.name, part)
             if fresh := [t for t in part if t not in known]:
                 met |= dict.fromkeys(fresh)
@@ -175,8 +175,8 @@ async def documents_of(
     for view in views:
         after = ""
         while names := await store.names(view.name, after=after, limit=NAMED_AT_ONCE_MAX):
-            for start in range(0, len(names), COMPARED_AT_ONCE_MAX):
-                page = list((await store.load(view.name, names[start : start + COMPARED_AT_ONCE_MAX])).items())
-                for first in range(0, len(page), limit):
-                    yield view, {stream: view.read(stored) for stream, stored in page[first : first + limit]}
+            for page in parts(names, COMPARED_AT_ONCE_MAX):
+                found = await store.load(view.name, page)
+                for part in parts(list(found.items()), limit):
+                    yield view, {stream: view.read(stored) for stream, stored in part}
             after = names[-1]

@@ -14,6 +14,7 @@ from eventcore.event import Recorded, StoredByNewer
 from eventcore.fold import Records
 from eventcore.generations import Building, PinnedViews
 from eventcore.limits import NAMED_AT_ONCE_MAX, SCANNED_AT_ONCE_MAX
+from eventcore.parts import parts
 from eventcore.record import Malformed, Origin, decode, origin
 from eventcore.store import Append, StreamStore
 
@@ -76,8 +77,7 @@ class OwnLog:
             if after and category_of(after) > category:
                 continue
             while names := await self._store.list_streams(category, after=after, limit=NAMED_AT_ONCE_MAX):
-                for start in range(0, len(names), self._page):
-                    streams = names[start : start + self._page]
+                for streams in parts(names, self._page):
                     appends = await self._store.load(streams)
                     records = {s: readable(self._deciders, appends.get(s, ())) for s in streams}
                     after = streams[-1]

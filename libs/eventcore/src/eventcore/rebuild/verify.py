@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventcore.limits import COMPARED_AT_ONCE_MAX, DIFFERENCES_SHOWN_MAX, NAMED_AT_ONCE_MAX, PATHS_SHOWN_MAX
+from eventcore.parts import parts
 from eventcore.store import ABSENT, Versioned, ViewStore
 
 ROUNDS = 3
@@ -107,8 +108,7 @@ async def _pages(
         ends = [names[-1] for names in (old, new) if len(names) == NAMED_AT_ONCE_MAX]
         after = min(ends) if ends else max(names[-1] for names in (old, new) if names)
         streams = sorted({stream for stream in (*old, *new) if stream <= after})
-        for start in range(0, len(streams), COMPARED_AT_ONCE_MAX):
-            part = streams[start : start + COMPARED_AT_ONCE_MAX]
+        for part in parts(streams, COMPARED_AT_ONCE_MAX):
             yield part, await serving.load(view, part), await built.load(view, part)
 
 
