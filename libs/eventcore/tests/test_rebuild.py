@@ -48,6 +48,17 @@ async def filled(rig: Rig, jars: int = 5) -> Rig:
     return rig
 
 
+def asked_of(rig: Rig) -> list[str]:
+    """What the rooms are asked from now on."""
+    asked: list[str] = []
+
+    async def note(what: str) -> None:
+        asked.append(what)
+
+    rig.rooms.switch = note
+    return asked
+
+
 async def one_more(rig: Rig, jar: int, name: str) -> None:
     await rig.executor.execute(JAR, [drop(f"jar-{jar}--a", name)])
 
@@ -94,12 +105,7 @@ async def test_more_streams_than_are_named_at_once_are_all_rebuilt_and_compared(
 async def test_a_source_is_asked_for_its_epoch_once_and_not_with_each_record() -> None:
     """Asking is a write: with each record a rebuild beside load came to 14 records a second."""
     rig = await filled(Rig(), jars=9)
-    asked: list[str] = []
-
-    async def note(what: str) -> None:
-        asked.append(what)
-
-    rig.rooms.switch = note
+    asked = asked_of(rig)
 
     await rig.run(WISH)
 
@@ -658,16 +664,12 @@ async def test_a_start_without_a_new_view_asks_no_more_than_which_are_noted() ->
     """What else it would ask reads views and log; a killed service is started into a database that has enough to do."""
     rig = await filled(Rig())
     await adopted(rig, [JARS, HEARD], "heard", "jars")
-    asked: list[str] = []
-
-    async def note(what: str) -> None:
-        asked.append(what)
+    asked = asked_of(rig)
 
     async def past() -> Sequence[str]:
         asked.append("history")
         return ()
 
-    rig.rooms.switch = note
     views = [JARS, HEARD]
     assert await adopt(rig.generations, rig.rooms, views, FINGERPRINTS, own=["jars"], with_history=past)
     assert asked == []

@@ -64,11 +64,12 @@ class MongoViews:
         return [(stream, _versioned(found[stream])) for stream in sorted(found)[:limit]]
 
     async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
-        where: dict[str, Any] = {"body": {"$ne": None}, **({"_id": {"$gt": after}} if after else {})}
+        where: dict[str, Any] = {"body": {"$ne": None}}
+        if after:
+            where["_id"] = {"$gt": after}
         order = [("_id", ASCENDING)]
-        return [
-            d["_id"] for d in await self._link.find(_collection(view), where, sort=order, limit=limit, fields=["_id"])
-        ]
+        found = await self._link.find(_collection(view), where, sort=order, limit=limit, fields=["_id"])
+        return [document["_id"] for document in found]
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         return await self._link.count(_collection(view), {f"body.{path}": wanted for path, wanted in where.items()})

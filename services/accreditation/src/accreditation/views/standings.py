@@ -17,6 +17,7 @@ from accreditation.views.enrolments import ENROLMENTS
 from accreditation.views.learner_facts import DEPENDANTS, learner_facts, load, rests_on
 from catalogue.ids import join_id
 from eventcore.evaluate import Evaluation, Facts, Order, Verdict
+from eventcore.parts import parts
 from eventcore.store import Target
 from servicekit.kernel import Kernel
 from servicekit.pages import Page
@@ -93,8 +94,7 @@ async def list_standings(
 async def current(kernel: Kernel, targets: Sequence[str]) -> dict[str, Answer]:
     """The standing of each target whose enrolment is known here. One not evaluated yet is told bare, and pending."""
     answers: dict[str, Answer] = {}
-    for start in range(0, len(targets), TARGETS_AT_ONCE):
-        chunk = targets[start : start + TARGETS_AT_ONCE]
+    for chunk in parts(targets, TARGETS_AT_ONCE):
         # The results before the facts: a fact that moves in between shows as pending, never as settled.
         results = await kernel.targets.read(STANDING.name, chunk)
         documents = await load(kernel.reader, chunk)
