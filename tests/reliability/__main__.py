@@ -1,8 +1,9 @@
 """The long run: `make test-reliability`, or `python -m tests.reliability --minutes 30 --seed 7`.
 
-First the tests of the promises that no storm can prove, then the storm. Ends with a report under build/reliability/ and
-exit code 0; 1 when a promise was broken, when there was less of anything than was asked for, or when the harness itself
-failed. Ctrl-C stops everything that was started; a second seed is another schedule and another script of commands.
+First the tests of the promises that no storm can prove and the slow ones of the harness, then the storm. Ends with a
+report under build/reliability/ and exit code 0; 1 when a promise was broken, when there was less of anything than was
+asked for, or when the harness itself failed. Ctrl-C stops everything that was started; a second seed is another
+schedule and another script of commands.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--commands", type=int, default=None, help=f"wanted, with the kills ({COMMANDS} in the whole)")
     parser.add_argument("--kills", type=int, default=None, help=f"wanted, with the commands ({KILLS} in the whole)")
     parser.add_argument("--rate", type=float, default=RATE, help=f"rows a second, at most ({RATE:g})")
-    parser.add_argument("--storm-only", action="store_true", help="without the tests of the other promises")
+    parser.add_argument("--storm-only", action="store_true", help="without the tests beside it")
     asked = parser.parse_args(words)
     share = min(1.0, asked.minutes / MINUTES)
     kills = asked.kills if asked.kills is not None else round(KILLS * share)
@@ -80,14 +81,14 @@ def main(words: list[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="credence-reliability-"))
     kept = True
     try:
-        proved = {} if asked.storm_only else elsewhere.run(folder)
+        proved, slow = ({}, None) if asked.storm_only else (elsewhere.run(folder), elsewhere.slow(folder))
         with closing(Rig(folder, say=say)) as rig:
             outcome = storm(rig)
-        page = report.write(outcome, "long", again, proved)
+        page = report.write(outcome, "long", again, proved, slow)
         print(page.read_text())
         print(f"The report: {page}")
         kept = bool(outcome.violations) or not outcome.concluded
-        broken = kept or any(each.failed for each in proved.values())
+        broken = kept or any(each.failed for each in (*proved.values(), slow) if each)
         if broken:
             print(f"A promise was broken, or was not checked; again: {again}", file=sys.stderr)
         if outcome.short:

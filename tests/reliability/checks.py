@@ -157,13 +157,14 @@ def p9_held_whole(stream: str, held: Sequence[Mapping[str, Any]], records: Seque
 
 
 def p8_views_are_rebuilt(rebuilds: Sequence[Rebuilt], failed: Sequence[str]) -> list[str]:
-    """Every rebuild came to its end and moved every view on, and no read failed meanwhile. That the content is the same
-    is P6, of the generations that serve."""
+    """Every rebuild came to its end and moved every view on, and no read of its service, nor any other, failed. That
+    the content is the same is P6, of the generations that serve."""
     wrong = [f"{r.service} was not rebuilt in {r.tries} tries: {r.said}" for r in rebuilds if not r.done]
     for r in rebuilds:
         stayed = sorted(view for view, before in r.before.items() if r.after.get(view, 0) <= before)
         if r.done and stayed:
             wrong.append(f"{r.service} was rebuilt, and {', '.join(stayed)} did not move on")
+        wrong += [f"a read beside the rebuild of {r.service} failed: {each}" for each in r.failed]
     return [*wrong, *(f"a read failed: {each}" for each in failed)]
 
 

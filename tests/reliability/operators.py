@@ -22,6 +22,7 @@ from tests.reliability.clients import AGAIN, Client
 from tests.reliability.evidence import Reading
 from tests.reliability.history import History
 from tests.reliability.planted import overlay, unreadable
+from tests.reliability.reads import reading
 from tests.reliability.rig import Rig
 from tests.reliability.writers import BEGAN, COURSE, enrols, mark, opens, registers, stored
 from tests.system.evidence import SERVICES, records
@@ -38,7 +39,8 @@ REASON = "to see that it comes to the same"
 class Rebuilt:
     """A rebuild of all views of a service, how often it was begun, and the generations before and after.
 
-    `said` is what the last try was told that did not end it; `done` whether one ended it.
+    `said` is what the last try was told that did not end it; `done` whether one ended it; `reads`: how many questions
+    the service answered rightly meanwhile; `failed`: the other answers.
     """
 
     service: str
@@ -47,6 +49,8 @@ class Rebuilt:
     said: str
     before: Mapping[str, int]
     after: Mapping[str, int]
+    reads: int
+    failed: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -87,25 +91,32 @@ class Operators:
         first = instances.index(instance)
         request = views_pb2.RebuildViewsRequest(all=True, confirmed="all", reason=REASON)
         tries, done, said = 0, False, ""
-        with self.not_overrun(), closing(Reading(self.rig.mongo.uri, [service])) as reading:
-            before = reading.generations(service)
+        with (
+            self.not_overrun(),
+            closing(Reading(self.rig.mongo.uri, [service])) as database,
+            reading(self.rig, service, self.run) as reads,
+        ):
+            before = database.generations(service)
             deadline = time.monotonic() + REBUILD_SECONDS
             while not done and time.monotonic() < deadline:
                 builder = instances[(first + tries) % len(instances)]
                 tries += 1
                 try:
+                    killed = tries > kills
                     for told in self.rig.told(builder, request, OPERATOR, seconds=REBUILD_SECONDS):
                         done = told.HasField("done")
                         said = f"it waits: {told.findings.suspect}" if told.findings.waits else ""
-                        if not done and kills >= tries:
+                        if not done and not killed:
                             self.rig.kill(builder)
+                            killed = True
                 except Refused as refused:
                     said = str(refused)
                 if not done:
                     self.over.wait(AGAIN_SECONDS)
             if not done:
                 _within("what nobody goes on with is dropped", lambda: self._dropped(service, before))
-            self.rebuilds.append(Rebuilt(service, tries, done, said, before, reading.generations(service)))
+            after = database.generations(service)
+        self.rebuilds.append(Rebuilt(service, tries, done, said, before, after, reads.right, reads.failed))
 
     def _dropped(self, service: str, views: Iterable[str]) -> bool:
         """Whether an instance did it. What is not dropped is folded into beside the views that serve."""
@@ -141,15 +152,15 @@ class Operators:
     def _seen_through(self, service: str, stream: str, version: int, mended: Path) -> Poisoned:
         """The stream, which was written up to this version just now, from its holding to its redrive."""
         since = time.monotonic()
-        with self.not_overrun(), closing(Reading(self.rig.mongo.uri, [service])) as reading:
-            _within("the stream stands aside", lambda: _holds(reading.held(service), stream, version))
+        with self.not_overrun(), closing(Reading(self.rig.mongo.uri, [service])) as database:
+            _within("the stream stands aside", lambda: _holds(database.held(service), stream, version))
             flowed = _within("the others go on", lambda: self.flows(since))
-            held = reading.held(service)
+            held = database.held(service)
             on_topic = asyncio.run(records(self.rig.kafka.bootstrap, SERVICES["enrolment"].topic))
             came = [record for record in on_topic if record.key.decode() == stream]
             mended.touch()
             redriven = self._redrive(service, stream)
-            return Poisoned(stream, held, came, flowed, redriven, reading.held(service))
+            return Poisoned(stream, held, came, flowed, redriven, database.held(service))
 
     def _redrive(self, service: str, stream: str) -> int:
         """How many records it folded. Until an instance answers: it may be away."""

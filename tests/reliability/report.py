@@ -45,15 +45,20 @@ class Line:
 
 
 def write(
-    outcome: Outcome, name: str, again: str, elsewhere: Mapping[str, Proved] | None = None, folder: Path = FOLDER
+    outcome: Outcome,
+    name: str,
+    again: str,
+    elsewhere: Mapping[str, Proved] | None = None,
+    slow: Proved | None = None,
+    folder: Path = FOLDER,
 ) -> Path:
-    """`again` is the command that replays the run; `elsewhere` what other tests proved beside it. Gives the page's
-    path."""
+    """`again` is the command that replays the run; `elsewhere` what other tests proved beside it, `slow` what the slow
+    ones of the harness came to. Gives the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     proved = elsewhere or {}
-    (folder / f"{name}.json").write_text(json.dumps(as_json(outcome, again, proved), indent=2) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(as_json(outcome, again, proved, slow), indent=2) + "\n")
     page = folder / f"{name}.md"
-    page.write_text(as_page(outcome, again, proved))
+    page.write_text(as_page(outcome, again, proved, slow))
     return page
 
 
@@ -71,7 +76,8 @@ def lines(outcome: Outcome, elsewhere: Mapping[str, Proved]) -> list[Line]:
     }
     for promise, proved in elsewhere.items():
         files = ", ".join(f"`{file}`" for file in proved.files)
-        found[promise] = Line(promise, proved.words, f"{proved.tests} tests: {files}", len(proved.failed))
+        left = f"; not run here: {', '.join(f'`{file}`' for file in proved.left)}" if proved.left else ""
+        found[promise] = Line(promise, proved.words, f"{proved.tests} tests: {files}{left}", len(proved.failed))
     return sorted(found.values(), key=lambda line: int(line.promise[1:]))
 
 
@@ -97,7 +103,7 @@ def _operations(outcome: Outcome) -> dict[str, str]:
         "P6": f"{documents} documents and {targets} results, by hash; {outcome.alike} times all kinds of learners",
         "P7": f"{outcome.sent_again} commands sent once more after everything",
         "P8": f"{len(outcome.rebuilds)} rebuilds of all views of a service in {tries} tries, beside "
-        f"{len(outcome.served)} reads",
+        f"{len(outcome.served) + sum(r.reads for r in outcome.rebuilds)} reads",
         "P9": f"{sum(len(p.held) for p in outcome.poisonings)} records of {len(outcome.poisonings)} streams held",
         "P10": f"{sum(p.redriven for p in outcome.poisonings)} records redriven",
         "P11": f"{terminated} times services were asked to end under load",
@@ -122,7 +128,7 @@ def by_kind(outcome: Outcome) -> dict[str, tuple[int, list[float]]]:
     return dict(sorted(kinds.items()))
 
 
-def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> dict[str, Any]:
+def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved], slow: Proved | None) -> dict[str, Any]:
     return {
         "seed": outcome.seed,
         "again": again,
@@ -132,6 +138,7 @@ def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> di
         "wanted": {"kills": outcome.wanted.kills, "commands": outcome.wanted.commands} if outcome.wanted else {},
         "commands": outcome.history.counted(),
         "promises": [vars(line) for line in lines(outcome, elsewhere)],
+        "slow": {"tests": slow.tests, "failed": slow.failed} if slow else {},
         "concluded": outcome.concluded,
         "short": outcome.short,
         "faults": {
@@ -147,7 +154,7 @@ def as_json(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> di
     }
 
 
-def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> str:
+def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved], slow: Proved | None) -> str:
     counted = outcome.history.counted()
     faults = sum(count for count, _ in by_kind(outcome).values())
     rows = [
@@ -158,7 +165,8 @@ def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> st
         f"| {kind} | {count} | {_cell(seconds, median)} | {_cell(seconds, max)} |"
         for kind, (count, seconds) in by_kind(outcome).items()
     ]
-    violations = {**outcome.violations, **{promise: proved.failed for promise, proved in elsewhere.items()}}
+    beside = {**elsewhere, **({"slow": slow} if slow else {})}
+    violations = {**outcome.violations, **{name: proved.failed for name, proved in beside.items()}}
     wrong = [
         f"- {promise}: {what}"
         for promise, found in violations.items()
@@ -184,9 +192,14 @@ def as_page(outcome: Outcome, again: str, elsewhere: Mapping[str, Proved]) -> st
             "|---|---|---|---|",
             *rows,
             "",
+            *(
+                [f"Beside it {slow.tests} slow tests of the harness ran, {len(slow.failed)} of which failed.", ""]
+                if slow
+                else []
+            ),
             "Seconds from a fault's end until every instance is ready and serves what is at most 2 s old; all was at "
-            f"rest {outcome.rest_seconds:.1f} s after the last one. Kills of single instances come in bursts that are "
-            "not waited for.",
+            f"rest {outcome.rest_seconds:.1f} s after the last one. A `kill` of a single instance is one of a burst "
+            "and not waited for; `kill one` is.",
             *([_eased(outcome)] if outcome.eased else []),
             "",
             "| fault | times | p50 s | max s |",

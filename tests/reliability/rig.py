@@ -266,9 +266,9 @@ class Rig:
         with self._lock:
             process = self._process(name).identity
             self._touched.add(name)
-            self.kills += 1
             if process is not None:
                 process.signal(signal.SIGKILL)
+                self.kills += name in self.services
 
     def pause(self, name: str) -> None:
         self._process(name).signal(signal.SIGSTOP)
@@ -294,7 +294,7 @@ class Rig:
                 self._process(name).terminate()
             for name in names:
                 process = self._process(name)
-                ended = process.wait(DRAIN_SECONDS_MAX + 1 - (time.monotonic() - began))
+                ended = process.wait(DRAIN_SECONDS_MAX - (time.monotonic() - began))
                 drained = ended and process.exit_code == 0
                 if name in self.services and not drained:
                     how = f"ended with {process.exit_code}" if ended else "still runs"

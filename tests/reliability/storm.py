@@ -109,11 +109,13 @@ class Outcome:
     @property
     def short(self) -> list[str]:
         """What there was less of than was asked for: then nothing is proved, however green."""
-        struck = {strike.fault.kind for strike in self.strikes}
-        reached = [("acknowledged commands", self.history.counted()["ok"], self.wanted.commands if self.wanted else 0)]
+        struck, counted = {strike.fault.kind for strike in self.strikes}, self.history.counted()
+        reached = [("acknowledged commands", counted["ok"], self.wanted.commands if self.wanted else 0)]
+        reached.append(("refused commands", counted["refused"], 1))
         reached.append(("kills", self.kills, self.wanted.kills if self.wanted else 0))
         reached.append(("records sent again", self.duplicated, int("duplicate" in struck)))
         reached.append(("rebuilds", len(self.rebuilds), int("rebuild" in struck)))
+        reached += [(f"reads beside the rebuild of {r.service}", r.reads, 1) for r in self.rebuilds]
         reached.append(("streams that could not be read", len(self.poisonings), int("poison" in struck)))
         reached.append(("erased people", len(self.erasures), 1))
         reached.append(("rounds of learners treated alike", self.alike, 1))
@@ -154,7 +156,9 @@ class Storm:
         self._run = f"s{seed}"
         self._over = threading.Event()
         self._pace = pace
-        self._rng = random.Random(f"{seed}/kills")
+        # One each: what is drawn while a fault lasts depends on how long that takes, and must not move the rest.
+        self._kills, self._kills_beside = random.Random(f"{seed}/kills"), random.Random(f"{seed}/kills beside")
+        self._again = random.Random(f"{seed}/again")
         self._fresh = Freshness(rig, self.outcome.history, self._run)
         self._writers = Writers(rig, self.outcome.history, self._run, seed, pace)
         self._operators = Operators(
@@ -189,7 +193,7 @@ class Storm:
             self._calm(plan.calm)
             self._faults(plan, began)
             while self.rig.kills < plan.kills and time.monotonic() - began < plan.seconds:
-                kill = Fault("kill", self._rng.choice(sorted(self.rig.instances)))
+                kill = Fault("kill", self._kills.choice(sorted(self.rig.instances)))
                 self._strike(kill)
                 self._tell(kill)
             outcome.history.await_acknowledged(plan.commands, began + plan.seconds - time.monotonic())
@@ -223,7 +227,7 @@ class Storm:
         for fault in plan.faults:
             if self.rig.kills < plan.kills:
                 for _ in range(plan.kills_between):
-                    yield Fault("kill", self._rng.choice(sorted(self.rig.instances)))
+                    yield Fault("kill", self._kills.choice(sorted(self.rig.instances)))
             yield fault
 
     def _calm(self, answers: int) -> None:
@@ -275,7 +279,7 @@ class Storm:
             if not history.await_acknowledged(aim, LOOK_SECONDS):
                 continue
             aim = history.acknowledged + KILL_AFTER_ROWS
-            kill, began = Fault("kill", self._rng.choice(others)), time.monotonic()
+            kill, began = Fault("kill", self._kills_beside.choice(others)), time.monotonic()
             self._struck.strike(kill)
             self.outcome.strikes.append(Strike(kill, began, time.monotonic(), None))
 
@@ -321,8 +325,8 @@ class Storm:
     def _send_again(self) -> None:
         """After everything, the same ids once more: the same answers must come, and nothing new be stored (P7)."""
         batches = self.outcome.history.batches
-        chosen: Sequence[Batch] = self._rng.sample(batches, min(len(batches), AGAIN_BATCHES))
-        client = Client(self.rig, self.outcome.history, self._rng, threading.Event())
+        chosen: Sequence[Batch] = self._again.sample(batches, min(len(batches), AGAIN_BATCHES))
+        client = Client(self.rig, self.outcome.history, self._again, threading.Event())
         for batch in chosen:
             try:
                 client.sends(batch.request, batch.who)

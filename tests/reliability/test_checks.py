@@ -335,7 +335,7 @@ def test_p17_old_answers() -> None:
 
 def rebuilt(**more: Any) -> Rebuilt:
     before, after = {"enrolments": 1, "cohorts": 3}, {"enrolments": 2, "cohorts": 4}
-    return replace(Rebuilt("accreditation", 2, True, "", before, after), **more)
+    return replace(Rebuilt("accreditation", 2, True, "", before, after, 40, []), **more)
 
 
 def test_p8_a_rebuild_without_an_end_a_view_that_did_not_move_and_a_read_that_failed() -> None:
@@ -348,6 +348,9 @@ def test_p8_a_rebuild_without_an_end_a_view_that_did_not_move_and_a_read_that_fa
     ]
     assert p8_views_are_rebuilt([rebuilt()], ["accreditation-1: NOT_FOUND"]) == [
         "a read failed: accreditation-1: NOT_FOUND"
+    ]
+    assert p8_views_are_rebuilt([rebuilt(failed=["accreditation-2 listed 1 of the 3 mentors"])], []) == [
+        "a read beside the rebuild of accreditation failed: accreditation-2 listed 1 of the 3 mentors"
     ]
 
 
@@ -407,6 +410,7 @@ def test_a_run_that_was_too_short_is_not_enough() -> None:
     answered(outcome.history, ("open", ACCEPTED, "cohort-c1", 1))
     assert outcome.short == [
         "1 of 4 acknowledged commands",
+        "0 of 1 refused commands",
         "0 of 1 records sent again",
         "0 of 1 erased people",
         "0 of 1 rounds of learners treated alike",
@@ -460,7 +464,15 @@ def test_pace_is_eased_only_once_something_takes_long() -> None:
 def test_a_schedule_reaches_every_link_and_every_long_absence_and_a_seed_is_the_same_one_again() -> None:
     instances = {f"{service}-{n}": service for service in SERVICES for n in (1, 2)}
     faults = list(islice(schedule(7, instances), 150))
-    assert {f.kind for f in faults} >= {"kill", "terminate", "duplicate", "offset reset", "rebuild", "poison"}
+    assert {f.kind for f in faults} >= {
+        "kill",
+        "kill one",
+        "terminate",
+        "duplicate",
+        "offset reset",
+        "rebuild",
+        "poison",
+    }
     linked = {(instances[name], server) for f in faults for name, _, server in [f.what.partition("/")] if server}
     assert linked == {(service, server) for service in SERVICES for server in ("kafka", "mongo")}
     assert {f.kind for f in faults if f.seconds == AWAY_SECONDS} == {"away", "zombie", "half-open", "refuse"}
@@ -468,7 +480,7 @@ def test_a_schedule_reaches_every_link_and_every_long_absence_and_a_seed_is_the_
     assert list(islice(schedule(8, instances), 150)) != faults
 
 
-WANTED = {"P14": ("a backup restores", ("tests/test_a.py",)), "P15": ("one trace", ("tests/test_b.py",))}
+WANTED = {"P14": ("a backup restores", ("tests/test_a.py", "bench/a.py")), "P15": ("one trace", ("tests/test_b.py",))}
 RESULTS = """<testsuites><testsuite>
 <testcase file="tests/test_a.py" name="one"/><testcase file="tests/test_a.py" name="two">{}</testcase>
 <testcase file="tests/test_b.py" name="three">{}</testcase></testsuite></testsuites>"""
@@ -476,7 +488,7 @@ RESULTS = """<testsuites><testsuite>
 
 def test_what_other_tests_prove_is_counted_and_what_failed_or_never_ran_is_told() -> None:
     good = judged(WANTED, RESULTS.format("", ""))
-    assert [(p.tests, p.failed) for p in good.values()] == [(2, []), (1, [])]
+    assert [(p.tests, p.failed, p.left) for p in good.values()] == [(2, [], ["bench/a.py"]), (1, [], [])]
     bad = judged(WANTED, RESULTS.format("<failure/>", "<skipped/>"))
     assert [p.failed for p in bad.values()] == [["tests/test_a.py::two"], ["tests/test_b.py: no test of it ran"]]
 

@@ -32,6 +32,7 @@ MEETINGS = 8
 RIVALS = 50
 TWINS = 20
 GOING = 3
+MENTORS = 3
 TROUBLED_SECONDS = 1.0
 # What stands in the store under the keys of those who are erased, and must be readable nowhere.
 PERSONAL = {"the name": 'Zoë "Traceless" O\'Sample', "the portrait": "Zoë's portrait, which nobody may keep"}
@@ -225,7 +226,7 @@ class Writers:
         self.erasures += people
         for row in names.rows:
             row.command_id += "-again"
-        answers = told(outcomes_of(aside.sends(names, ADMISSIONS)))
+        answers = told(outcomes_of(client.sends(names, ADMISSIONS)))
         if set(answers) != {"person-erased"}:
             raise AssertionError(f"named after the erasure: {answers}")
 
@@ -234,13 +235,13 @@ class Writers:
     def prepare(self) -> None:
         """Three mentors in standing, whom the rounds' mentees may choose."""
         client = self.client("prepare", 0)
-        cohort = f"c-seminars-{self.run}"
-        mentors = [f"mentor{n}-{self.run}" for n in range(3)]
+        cohort = seminars(self.run)
+        mentors = [f"mentor{n}-{self.run}" for n in range(MENTORS)]
         opens(client, cohort, "r7-mentor-standing", "national-college", HELD)
         registers(client, mentors)
         enrols(client, cohort, mentors, HELD)
-        seminars = [mark(cohort, m, s, PRESENT) for m in mentors for s in ("induction", "support-1", "support-2")]
-        request = attendance_pb2.PostAttendanceRequest(provider_id="national-college", rows=seminars)
+        marks = [mark(cohort, m, s, PRESENT) for m in mentors for s in ("induction", "support-1", "support-2")]
+        request = attendance_pb2.PostAttendanceRequest(provider_id="national-college", rows=marks)
         token = stored(client, request, IMPORTER).token
         steps = [
             work.RecordAssessment(
@@ -266,6 +267,11 @@ class Writers:
                 seconds=60,
             )
         self.mentors = tuple(mentors)
+
+
+def seminars(run: str) -> str:
+    """The cohort in which the run's mentors came to their standing."""
+    return f"c-seminars-{run}"
 
 
 def stored(client: Client, request: Any, who: Identity) -> Any:

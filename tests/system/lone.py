@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from credence.mentoring.v1 import mentors_pb2
 from credence_cli import topics
-from credence_cli.embedded.development_secrets import ensure_development_secrets
+from credence_cli.embedded.development_secrets import DevelopmentSecrets, ensure_development_secrets
 from credence_cli.embedded.home import topics_file
 from credence_cli.embedded.kafka import EmbeddedKafka
 from credence_cli.embedded.mongo import EmbeddedMongo
@@ -36,7 +36,7 @@ READY_SECONDS = 120.0  # on a machine that tests other things at the same time
 
 @dataclass
 class Lone:
-    """The mentoring service, its servers, and where its log is."""
+    """A service, mentoring unless another one was asked for, its servers, and where its log is."""
 
     spec: ServiceSpec
     secrets: Path
@@ -193,6 +193,25 @@ def beside(
         ready_url=f"http://{LOOPBACK}:{ports[1]}/ready",
         ports=ports,
     )
+    with _running(spec, lone.secrets, lone.kafka, lone.mongo, folder / "log") as second:
+        yield second
+
+
+@contextmanager
+def another(
+    lone: Lone, service: str, folder: Path, command: Callable[[Sequence[str]], Sequence[str]] = lambda words: words
+) -> Iterator[Lone]:
+    """Another service, on the same servers and with a database of its own; `command` changes how it is run."""
+    spec = service_spec(
+        service,
+        mongo_uri=lone.mongo_uri,
+        kafka_bootstrap=lone.kafka.bootstrap,
+        grpc_port=free_port(),
+        http_port=free_port(),
+        secrets=DevelopmentSecrets(lone.secrets),
+    )
+    env = {**spec.env, "CREDENCE_MONGO_DATABASE": f"credence_lone_{suffix()}"}
+    spec = replace(spec, env=env, command=tuple(command(spec.command)))
     with _running(spec, lone.secrets, lone.kafka, lone.mongo, folder / "log") as second:
         yield second
 

@@ -162,8 +162,9 @@ def settled(what: str, look: Callable[[], T | None], *, seconds: float = SETTLED
             return found
         now = time.monotonic()
         assert now < deadline, f"not within {seconds:g} s: {what}"
-        # A look that takes long is made more rarely: it would keep busy what it waits for.
-        time.sleep(min(max(LOOK_SECONDS, 2 * (now - began)), LOOK_SECONDS_MAX))
+        # A look that takes long is made more rarely: it would keep busy what it waits for. The last one is made at the
+        # deadline, not after it: a promise of five seconds is not kept in six.
+        time.sleep(min(max(LOOK_SECONDS, 2 * (now - began)), LOOK_SECONDS_MAX, deadline - now))
 
 
 ACCEPTED = outcome_pb2.OUTCOME_STATUS_ACCEPTED

@@ -27,7 +27,7 @@ from credence_cli.embedded.kafka import EmbeddedKafka
 from credence_cli.embedded.mongo import EmbeddedMongo
 from servicekit.lookout import BEHIND_SECONDS_MAX
 from tests.system.evidence import on_topic
-from tests.system.lone import TOPIC, Lone, alone, beside, seconds_until
+from tests.system.lone import ENROLMENT_TOPIC, TOPIC, Lone, alone, another, beside, seconds_until
 from tests.system.platform import OPERATOR, all_stored, refusal_of, settled, suffix
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -81,7 +81,11 @@ def test_kafka_away_is_told_commands_and_own_views_go_on_and_what_others_publish
     person = f"kafka-{suffix()}"
     assert float(listed(lone)[1][AGE]) < TOLD_SECONDS
     with HOW[how](lone, lone.kafka):
+        began = time.monotonic()
         figures(f"Kafka {how}, told after", told_away(lone, "kafka", "degraded"))
+        behind_too = f"{ENROLMENT_TOPIC}-lag"
+        seconds_until(f"{behind_too} is told", lambda: lone.check(behind_too) == "degraded", within=TOLD_SECONDS)
+        figures(f"Kafka {how}, its topics told after", time.monotonic() - began)
         assert lone.state() == "degraded"
         stored = all_stored(lone.registers(person))
         answer, _ = lone.told(mentors_pb2.ListMentorsRequest(person_id=person, token=stored.token))
@@ -89,7 +93,7 @@ def test_kafka_away_is_told_commands_and_own_views_go_on_and_what_others_publish
 
         settled("its age is told", lambda: float(listed(lone)[1][AGE]) > TOLD_SECONDS)
         behind = {consumer.name: consumer for consumer in status_of(lone).consumers}
-        assert behind["credence.enrolment.v1"].age_seconds > 3
+        assert behind[ENROLMENT_TOPIC].age_seconds > 3
         assert behind["fold"].waiting == 0
         settled("what waits to be published is told", lambda: lone.check("publish-lag") == "degraded")
         assert next(c for c in status_of(lone).consumers if c.name == "publish").waiting == 1
@@ -172,6 +176,40 @@ def test_a_deliverer_that_is_behind_is_told_with_how_much_and_since_when(
         appends.delete_one({"_id": newer["_id"]})
         client.close()
     seconds_until("all is whole", lambda: lone.state() == "ok", within=WHOLE_SECONDS)
+
+
+STANDS_STILL = """
+import sys
+from eventcore import evaluate
+async def look(self): return evaluate.Pass()
+evaluate.Evaluator.look = look
+from accreditation.main import main
+sys.exit(main())
+"""
+
+
+def test_an_evaluation_that_is_behind_is_told_with_how_much_though_it_says_itself_that_all_is_well(
+    lone: Lone, tmp_path: Path, figures: Callable[[str, float], None]
+) -> None:
+    def still(_: Sequence[str]) -> Sequence[str]:
+        return (sys.executable, "-P", "-c", STANDS_STILL)
+
+    with (
+        another(lone, "accreditation", tmp_path, still) as ledger,
+        MongoClient[dict[str, Any]](lone.mongo_uri) as client,
+    ):
+        client[ledger.database]["targets_standing"].insert_one({"_id": "c1--p1", "revision": 1, "dirty": True})
+        took = seconds_until(
+            "standings are told to be behind",
+            lambda: ledger.check("evaluate-standing-lag") == "degraded",
+            within=TOLD_SECONDS,
+        )
+        figures("evaluate-standing behind, told after", took)
+        assert ledger.check("evaluate-standing") == "ok"
+        behind = {consumer.name: consumer for consumer in status_of(ledger).consumers}
+        assert behind["evaluate-standing"].waiting == 1
+        assert behind["evaluate-standing"].age_seconds > BEHIND_SECONDS_MAX
+        assert 'credence_consumer_lag_events{consumer="evaluate-standing"} 1.0' in ledger.get("/metrics")
 
 
 def test_credence_status_says_what_does_not_answer_within_a_few_seconds(lone: Lone) -> None:
