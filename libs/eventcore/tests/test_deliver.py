@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventcore.deliver import Instant, Publisher, Undelivered, always
+from eventcore.deliver import EVERYTHING_EVERY, Instant, Publisher, Undelivered, always
 from eventcore.event import Recorded, StoredEvent
 from eventcore.memory import MemoryAppends, MemoryViews
 from eventcore.record import MARKER_TYPE, PublicEvent, Record
@@ -161,6 +161,23 @@ async def test_a_stream_asked_for_again_that_fails_midway_is_still_asked_for() -
     assert await store.asked("r1") == 0
 
 
+async def test_a_stream_asked_for_again_that_cannot_be_published_whole_does_not_go_out_in_part_with_every_try() -> None:
+    store, bus = await published((JAR_1, 1), (JAR_1, 2), (JAR_2, 1)), SampleBus()
+    work = Publisher(store, {"jar": JAR}, refusing(JAR_1), bus, topic="jars.v1", source="sample")
+    await store.ask_again([JAR_1, JAR_2], "r1")
+
+    for _ in range(4):
+        with suppress(Undelivered):
+            await work.step()
+
+    assert bus.topic == [f"{JAR_2}@1"]
+    assert work.problem is not None
+    assert await store.asked("r1") == 1
+    await publisher(store, bus).step()
+    assert bus.topic == [f"{JAR_2}@1", *(f"{JAR_1}@{v}" for v in (1, 2, 3))], "once it can be, it goes out whole"
+    assert await store.asked("r1") == 0
+
+
 async def test_a_publisher_that_clears_late_leaves_no_hole_in_what_is_asked_for_again() -> None:
     store = await stored((JAR_1, 2))
     (read_before,) = await store.pending("unpublished", limit=10)
@@ -277,6 +294,16 @@ async def test_what_another_process_has_just_stored_is_left_to_it_for_a_while() 
     left += timedelta(microseconds=1)
     assert await work.step() == 1
     assert bus.topic == [f"{JAR_1}@1", f"{JAR_2}@1"]
+
+
+async def test_what_a_clock_that_was_ahead_stored_is_not_left_for_as_long_as_that() -> None:
+    store, bus = await stored((JAR_1, 1)), SampleBus()
+    long_ago = store.streams[JAR_1][1].recorded - timedelta(hours=1)
+    work = publisher(store, bus, left_before=lambda: long_ago)
+
+    sent = [await work.step() for _ in range(EVERYTHING_EVERY)]
+
+    assert sent == [0] * (EVERYTHING_EVERY - 1) + [1]
 
 
 async def test_what_could_not_be_sent_is_tried_again_however_lately_it_was_stored() -> None:

@@ -22,6 +22,8 @@ from eventcore.record import PublicEvent, Record, encode
 from eventcore.store import Append, AppendStore, Entry, HeldStore, Mark
 from eventcore.trace import Span, no_span
 
+EVERYTHING_EVERY = 10  # looks at what waits: about half a minute, where nothing is hinted at
+
 
 class Bus(Protocol):
     async def send(self, records: Sequence[Record]) -> list[bool]:
@@ -100,7 +102,8 @@ class _Pages:
     page, and nobody else's turn would come.
 
     What was stored after `left_before()` and is not hinted at is left to the process that stored it, which has it in
-    hand: two that deliver the same do no harm, but twice the work, and most of it when there is most to do.
+    hand: two that deliver the same do no harm, but twice the work, and most of it when there is most to do. Every
+    EVERYTHING_EVERY looks all is taken: a clock that was ahead stores what would else be young for as long as that.
     """
 
     def __init__(self, store: AppendStore, mark: Mark, limit: int, left_before: Instant) -> None:
@@ -108,6 +111,7 @@ class _Pages:
         self._mark = mark
         self._limit = limit
         self._left_before = left_before
+        self._looks = 0
         self._aside: dict[str, str] = {}
         self._without: frozenset[str] = frozenset()  # this page's
         self._unseen: frozenset[str] = frozenset()  # that stand aside and are not looked for now: they still do
@@ -122,8 +126,9 @@ class _Pages:
         if streams := [s for s in dict.fromkeys(hints) if s not in self._without]:
             self._unseen = frozenset(self._aside).difference(streams)
         else:
+            self._looks += 1
             # What stands aside is in this process's hand: on its turn it is looked for, however young it is.
-            its_turn = self._aside and not self._without
+            its_turn = (self._aside and not self._without) or self._looks % EVERYTHING_EVERY == 0
             streams = await self._waiting(None if its_turn else self._left_before())
             if not streams and self._without:
                 self._without = frozenset()
@@ -287,10 +292,14 @@ class Publisher:
             queue, why = self._queue(found)
             if why:
                 stuck[stream] = f"cannot be published, such as {stream}: {why}"
+            if (asked := found[0][0]).again:
+                if stream in stuck:
+                    # It goes out whole or not at all: its mark would stand, and what can be published of it go out
+                    # again with every try.
+                    continue
+                queue[-1][1].append(asked)
             if queue:
                 queues[stream] = queue
-            if queue and stream not in stuck and (asked := found[0][0]).again:
-                queue[-1][1].append(asked)
         failed: set[str] = set()
         sent = 0
         while queues:
