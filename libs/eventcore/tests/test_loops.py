@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+import pytest
+
 from eventcore.deliver import Publisher
+from eventcore.event import Recorded
 from eventcore.loops import Wake, deliver_forever
 from eventcore.memory import MemoryAppends
-from eventcore.record import Record
+from eventcore.record import PublicEvent, Record
 from eventcore.store import Append, Mark, StoreUnavailable
 
 from .kafka_rig import until
@@ -97,3 +100,29 @@ async def test_the_store_is_not_asked_what_else_waits_after_each_stream_that_is_
     finally:
         running.cancel()
     assert store.times == 1
+
+
+async def test_what_is_hinted_at_goes_out_though_more_streams_fail_than_can_stand_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every page then meets one that fails, and the pause after it is longer than the time between two pages."""
+    monkeypatch.setattr("eventcore.deliver.ASIDE_MAX", 2)
+    monkeypatch.setattr("eventcore.loops.BACKOFF_FIRST_SECONDS", 0.02)
+    failing, live = [f"jar-{n}--a" for n in range(6)], [f"jar-{n}--live" for n in range(9)]
+    store, wake, bus = await stored(*((stream, 1) for stream in (*failing, *live))), Wake(), SampleBus()
+
+    def refusing(event: Recorded[Any]) -> PublicEvent | None:
+        if event.stream in failing:
+            raise ValueError("Sample Learner 01")
+        return public(event)
+
+    work = Publisher(store, {"jar": JAR}, refusing, bus, topic="jars.v1", source="sample", limit=2)
+    forever = deliver_forever(work, wake, poll_seconds=0.01, report=lambda _: None, done=lambda _: None)
+    running = asyncio.create_task(forever)
+    try:
+        for stream in live:
+            wake([stream])
+            await until(lambda s=stream: f"{s}@1" in bus.topic, "it is out")  # type: ignore[misc]
+    finally:
+        running.cancel()
+    assert work.problem

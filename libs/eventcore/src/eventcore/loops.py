@@ -99,18 +99,25 @@ async def deliver_forever(
     Under a constant stream of hints the store is asked what else waits (another process's appends) every
     `poll_seconds`, as it is without any: asked after each of them, it would answer more questions than commands.
     """
-    asked, found, hinted = -math.inf, False, False
+    asked, found, hinted, failed = -math.inf, False, False, False
 
     async def step() -> bool:
-        nonlocal asked, found, hinted
+        nonlocal asked, found, hinted, failed
         now = asyncio.get_running_loop().time()
         # A backlog takes turns with what is hinted at: a republication would else go out a page every `poll_seconds`.
         turn = now - asked >= poll_seconds or (found and hinted)
-        hints = [] if turn else wake.take()
+        # So does one that cannot be delivered: its pause is longer than `poll_seconds`, and it would have every turn.
+        hints = wake.take() if failed or not turn else []
+        failed = False
         try:
             delivered = await work.step(hints)
         except StoreUnavailable:
             wake(hints)  # nobody else would look at them for a while
+            raise
+        except Undelivered:
+            hinted, failed = bool(hints), not hints
+            if not hints:
+                asked, found = now, True
             raise
         hinted = bool(hints)
         if not hints:
