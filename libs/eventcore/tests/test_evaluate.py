@@ -12,6 +12,7 @@ import pytest
 
 from eventcore.deliver import OwnFold
 from eventcore.evaluate import ASIDE, Evaluation, Evaluator, Facts, Marker, Pass, Reader, Verdict
+from eventcore.event import StoredEvent
 from eventcore.execute import Limits
 from eventcore.loops import Wake, evaluate_forever
 from eventcore.memory import MemoryAppends, MemoryTargets
@@ -375,6 +376,31 @@ async def test_targets_that_fail_do_not_hide_the_others_however_many_there_are()
     assert not shelf(stores, "c").dirty
     assert sum(len(look.failed) for look in looks) == 5, "each is tried once, then stands aside"
     assert sorted(work.failing) == broken
+
+
+async def test_targets_whose_orders_end_unknown_do_not_hide_the_others() -> None:
+    """As when a release was taken back too far: every order on what the newer one stored is left to that."""
+
+    stores, names = Stores(), [f"a{n}" for n in range(4)]
+    for name in (*names, "b"):
+        await dropping(stores, f"jar-1--{name}", "k", 3)
+    kept = {name: stores.appends.streams[f"jar-1--{name}"][1] for name in names}
+    newer = (StoredEvent("jar.dropped.v99", {}),)
+    for append in kept.values():
+        stores.appends.streams[append.stream][1] = replace(append, events=newer)
+    run = executor(stores.appends)
+    work = Evaluator(SHELF, stores.views, stores.targets, run, lambda: NOON, actor="service", limit=2)
+
+    looks = [await work.look() for _ in range(4)]
+
+    assert not shelf(stores, "b").dirty
+    assert all(look.unsettled for look in looks)
+    assert all(shelf(stores, name).dirty for name in names)
+    assert work.failing == {}, "nothing raised"
+    for append in kept.values():
+        stores.appends.streams[append.stream][1] = append
+    assert sum([(await work.look()).unsettled for _ in range(3)]) == 0
+    assert not any(shelf(stores, name).dirty for name in names)
 
 
 async def test_a_failed_target_is_tried_again_later_and_at_once_when_it_changed() -> None:

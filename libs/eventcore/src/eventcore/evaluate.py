@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -98,8 +98,9 @@ class Evaluation:
     """One kind of target.
 
     `dependants[view name](reader, documents by stream)` names the targets that rest on these documents, looked up
-    from documents, never from a stored basis. `facts(reader, targets)` reads what each target rests on, its own first:
-    of several that moved, the first is taken for the cause, and its trace goes on.
+    from documents, never from a stored basis. Of one view one document at most leads to a target: of two, one that
+    came again would pass for the other (see `Marker._unseen`). `facts(reader, targets)` reads what each target rests
+    on, its own first: of several that moved, the first is taken for the cause, and its trace goes on.
     `evaluate(target, facts, now)` is pure. `rests_on(target)` names the streams that follow from the target's id
     alone: a token that names one of them is waited for.
     """
@@ -183,6 +184,8 @@ ASIDE = tuple(timedelta(seconds=s) for s in (1, 5, 30, 120))
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """A target that raised, `times` in a row; or, without an error, one whose orders ended unknown."""
+
     revision: int
     times: int
     until: datetime
@@ -227,8 +230,8 @@ class Evaluator:
         """One look at up to `limit` targets. Raises StoreUnavailable; whatever was not finished stays dirty.
 
         A target whose evaluation raises, or whose orders do when they are decided, stays dirty, is told in
-        `Pass.failed`, and stands aside for a while, so that it holds up no other. When reading the facts raises, that
-        is nobody's target in particular: it is raised.
+        `Pass.failed`, and stands aside for a while, so that it holds up no other; one whose orders ended unknown comes
+        behind the others. When reading the facts raises, that is nobody's target in particular: it is raised.
         """
         name = self._evaluation.name
         # The revision is read before the facts: a fact that changes after this line raises the revision, and the
@@ -249,10 +252,11 @@ class Evaluator:
         now = self._clock()  # one and the same for the verdict and for its commands
         before = {target: self._failing.pop(target, None) for target in due}
         judged, failed = self._judge(due, facts, now)
+        unsettled: set[str] = set()
         try:
             unsettled = await self._command(judged, facts, now, failed)
         finally:
-            self._stand_aside(due, before, failed, now)
+            self._stand_aside(due, before, failed, unsettled, now)
         findings = [
             Finding(t, due[t], j.result, {s: f.version for s, f in facts[t].items()}, j.verdict.evaluate_at)
             for t, j in judged.items()
@@ -264,14 +268,17 @@ class Evaluator:
     @property
     def failing(self) -> dict[str, str]:
         """The targets whose evaluation raised when it was tried last, as far as this process knows, and what."""
-        return {target: failure.error for target, failure in self._failing.items()}
+        return {target: failure.error for target, failure in self._failing.items() if failure.error}
 
     def _take(self, found: Mapping[str, int], now: datetime) -> dict[str, int]:
-        """What to look at: at most `limit`, without those that failed, have not changed since, and stand aside."""
+        """What to look at: at most `limit`, without those that failed, have not changed since, and stand aside. Those
+        that ended so and may be tried again come last: they fill no page before anybody else had a turn."""
         if len(found) < self._limit + len(self._failing):  # all that is due: the others another process evaluated
             self._failing = {t: f for t, f in self._failing.items() if t in found}
-        aside = {t for t, f in self._failing.items() if f.until > now and f.revision == found.get(t)}
-        return dict(islice(((t, revision) for t, revision in found.items() if t not in aside), self._limit))
+        still = {t: f for t, f in self._failing.items() if f.revision == found.get(t)}
+        first = ((t, revision) for t, revision in found.items() if t not in still)
+        again = ((t, f.revision) for t, f in still.items() if f.until <= now)
+        return dict(islice(chain(first, again), self._limit))
 
     def _judge(
         self, due: Mapping[str, int], facts: Mapping[str, Facts], now: datetime
@@ -293,14 +300,18 @@ class Evaluator:
         due: Mapping[str, int],
         before: Mapping[str, _Failure | None],
         failed: Mapping[str, Exception],
+        unsettled: Collection[str],
         now: datetime,
     ) -> None:
-        for target, error in failed.items():
-            last = before[target]
-            times = last.times + 1 if last else 1
-            until = now + ASIDE[min(times, len(ASIDE)) - 1]
+        for target in sorted({*failed, *unsettled}):
             if len(self._failing) >= FAILING_MAX:
                 del self._failing[next(iter(self._failing))]
+            error, last = failed.get(target), before[target]
+            if error is None:
+                self._failing[target] = _Failure(due[target], 0, now, "")
+                continue
+            times = last.times + 1 if last else 1
+            until = now + ASIDE[min(times, len(ASIDE)) - 1]
             self._failing[target] = _Failure(due[target], times, until, type(error).__name__)
 
     async def _command(
