@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventcore.decider import Refusal
+from eventcore.event import StoredEvent
 from eventcore.execute import Limits
 from eventcore.memory import MemoryAppends
 from eventcore.outcome import Status
@@ -293,6 +294,30 @@ async def test_delivery_is_told_which_streams_grew() -> None:
     await executor(MemoryAppends(), stored=grown.extend).execute(JAR, [drop(JAR_1, "a"), drop(JAR_2, "b", 0)])
 
     assert grown == [JAR_1]
+
+
+async def test_delivery_is_told_also_of_what_was_stored_without_an_answer() -> None:
+    grown: list[str] = []
+
+    await executor(FatedAppends(fates=["no reply"]), stored=grown.extend).execute(JAR, [drop(JAR_1, "a")])
+
+    assert grown == [JAR_1]
+
+
+async def test_a_stream_that_cannot_be_read_spoils_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryAppends()
+    await executor(store).execute(JAR, [drop(JAR_1, "a")])
+    kept = store.streams[JAR_1][1]
+    broken = StoredEvent(kept.events[0].type, {"coins": "Sample Learner 01"})
+    store.streams[JAR_1][1] = replace(kept, events=(broken,))
+
+    spoilt, other = await executor(store).execute(JAR, [drop(JAR_1, "b"), drop(JAR_2, "c")])
+
+    assert (spoilt.status, other.status) == (Status.UNKNOWN, Status.ACCEPTED)
+    assert spoilt.refusal is not None
+    assert spoilt.refusal.code == "unreadable"
+    assert "stream-unreadable" in caplog.text
+    assert "Learner" not in caplog.text + spoilt.refusal.message
 
 
 commands = st.lists(st.one_of(st.integers(0, 3).map(lambda n: ("drop", n)), st.just(("seal", 0))), max_size=12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Generic, TypeVar
 
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event, StoredByNewer, StoredEvent
+from eventcore.fold import told
 from eventcore.limits import APPEND_BYTES_MAX, COMMAND_ATTEMPTS_MAX, COMMAND_BYTES_MAX, EVENT_BYTES_MAX
 from eventcore.outcome import Outcome, Status
 from eventcore.store import Append, AppendStore, Insert, Mark, Step, StoreUnavailable
@@ -20,6 +22,8 @@ from eventcore.store import Append, AppendStore, Insert, Mark, Step, StoreUnavai
 S = TypeVar("S")
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,11 @@ class Executor:
                 # answers the same id.
                 run.answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _left(error)) for i in members})
                 continue
+            except Exception as error:  # noqa: BLE001 - told; one stream must not spoil a batch of others
+                # Unknown, as one of these commands may be what it holds.
+                _log.error("stream-unreadable", extra={"stream": name, "error": told(error)})
+                run.answers.update({i: Outcome(Status.UNKNOWN, name, 0, None, _unreadable(name)) for i in members})
+                continue
             self._decide(run, stream, members)
             if stream.new_events:
                 round_.append(stream)
@@ -191,6 +200,8 @@ class Executor:
             if step is not None:
                 # After a lost or unanswered write of our own, finding the step is the first answer, not a replay.
                 first_answer = run.losses[i] and step.last <= stream.stored
+                if first_answer:
+                    self._stored([request.stream])  # nobody said that it was stored, so nobody was told either
                 same = Status.ACCEPTED if first_answer else Status.REPLAYED
                 status = same if step.digest == digest else Status.CONFLICT
                 stream.answers[i] = Outcome(status, request.stream, step.last, stream.state)
@@ -283,6 +294,14 @@ class Executor:
 
 def _left(error: StoredByNewer) -> Refusal:
     return Refusal("newer-release", f"{error}; send it again with the same id, an instance of that release answers it")
+
+
+def _unreadable(stream: str) -> Refusal:
+    return Refusal(
+        "unreadable",
+        f"what is stored of {stream} cannot be read: send it again with the same id once the operators have mended it; "
+        "the service's log says what is wrong with it",
+    )
 
 
 def _too_large(size: int, limit: int) -> Refusal:
