@@ -29,6 +29,7 @@ SESSION_TIMEOUT_SECONDS = 10.0  # eventcore.kafka.SourceSettings.session_timeout
 DUPLICATED_MAX = 3_000
 SERVERS = ("kafka", "mongo")
 CUT_OFF = ("half-open", "refuse")
+ALL = "all"  # the topics of every service
 T = TypeVar("T")
 Lasted = Callable[[], bool]
 AWAY_SECONDS = 60.0  # the longest that the fault model has
@@ -128,8 +129,9 @@ class Struck:
             done.result()
 
     def _duplicate(self, fault: Fault) -> None:
-        with suppress(KafkaError):  # Kafka may be coming back from the fault before
-            self.duplicated += asyncio.run(thrice(self._rig.kafka.bootstrap, SERVICES[fault.what].topic))
+        for service in SERVICES if fault.what == ALL else (fault.what,):
+            with suppress(KafkaError):  # Kafka may be coming back from the fault before
+                self.duplicated += asyncio.run(thrice(self._rig.kafka.bootstrap, SERVICES[service].topic))
 
     def _reset(self, fault: Fault) -> None:
         with self._rig.down(*self._rig.of(fault.what)):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.reliability import report
 from tests.reliability.clients import Pace
-from tests.reliability.faults import SESSION_TIMEOUT_SECONDS, Fault
+from tests.reliability.faults import ALL, SESSION_TIMEOUT_SECONDS, Fault
 from tests.reliability.rig import Rig
 from tests.reliability.storm import Outcome, Plan, Storm
 
@@ -29,7 +29,7 @@ ROWS_A_SECOND, ROWS = 16.0, 3_200
 EARLY = (
     Fault("rebuild", "accreditation-2", amount=1),
     Fault("offset reset", "accreditation"),
-    Fault("duplicate", "enrolment"),
+    Fault("duplicate", ALL),
 )
 LATE = (
     Fault("kill", "kafka"),
