@@ -20,7 +20,14 @@ from eventcore.consume import Consumer, Received
 from eventcore.event import StoredEvent
 from eventcore.fold import Fault, Folder, Gap, Poison, View
 from eventcore.held import LIMITS, HoldLimits, NeverDiscarded, NotStuckThere, Released, TooManyFaults
-from eventcore.limits import HELD_BATCH_MIN, HELD_PAGE_MAX, HELD_SHARE_MAX, HELD_SWEPT_MAX, VERSION_MAX
+from eventcore.limits import (
+    HELD_BATCH_MIN,
+    HELD_PAGE_MAX,
+    HELD_SHARE_MAX,
+    HELD_SWEPT_MAX,
+    STREAM_BYTES_MAX,
+    VERSION_MAX,
+)
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
 from eventcore.personal import AboutPerson
 from eventcore.record import PublicEvent, Record, WrongEpoch, encode
@@ -514,10 +521,12 @@ async def test_another_stray_at_the_same_place_of_a_topic_made_anew_is_another()
 
 async def test_a_record_of_a_stream_that_nobody_could_name_is_held_by_its_place() -> None:
     service = Service()
-    strays = [came(name, 1)[0] for name in ("jar-\n", "jar-" + "x" * 300)]
+    longest = "jar-" + "x" * (STREAM_BYTES_MAX - 4)
+    strays = [came(name, 1)[0] for name in ("jar-\n", f"{longest}x")]
 
-    await service.process().handle(strays)
+    await service.process().handle([*strays, *came(longest, 1)])
 
+    assert jar_of(service.views, longest)[0] == 1
     assert sorted(s for _, s in service.held.standing) == sorted(stray.place for stray in strays)
 
 
