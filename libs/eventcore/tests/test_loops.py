@@ -155,7 +155,7 @@ async def test_between_two_tries_is_twice_the_pause_up_to_the_longest(monkeypatc
         await slept(0)
 
     slept = asyncio.sleep
-    monkeypatch.setattr(loops.asyncio, "sleep", passes)
+    monkeypatch.setattr("eventcore.loops.asyncio.sleep", passes)
     store, wake, bus = Fails(away=10), Wake(), SampleBus()
     await executor(store).execute(JAR, [drop("jar-1--a", "k", 1)])
     told: list[str | None] = []
