@@ -28,8 +28,9 @@ HEAD = """# Limits
 
 Nothing grows without a bound. Each is named in one module of its service or library, from which this page is made
 (`python scripts/generate_limits.py`); what is beyond it is refused by name, waits, or is dropped, as said. Each
-that users meet (who are refused, or told that there is more) is named by a test, most at the limit and one beyond it;
-`tests/contracts/test_limits.py` holds that, and has those that are met at another size, with the reason.
+that users meet (who are refused, or told that there is more), and each of what waits, is remembered or is tried again,
+is named by a test, most at the limit and one beyond it; `tests/contracts/test_limits.py` holds that, and has those that
+are met at another size, with the reason.
 
 What no limit here can promise: a service takes up to CONNECTIONS_MAX connections from anywhere, so whoever opens them
 all keeps new clients out until they are closed (those that are connected go on). Where strangers can reach the port,

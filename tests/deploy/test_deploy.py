@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.stack import DEFAULT_PORT_BASE, StackPorts
 from credence_cli.topics import read_topics
+from servicekit.backup.__main__ import _arguments
 from servicekit.health import Health
 from servicekit.settings import ServiceSettings
 from servicekit.status_server import StatusServer
@@ -180,6 +181,45 @@ def test_the_page_names_the_ports_and_limits_that_are_set(compose: Compose) -> N
     assert limits["kafka"] == limits["mongo"] == 1024
     assert "services 384 MB each, Kafka and MongoDB 1 GB each" in page
     assert sum(limits[name] for name in (*SERVICES, "kafka", "mongo")) <= 4096, "the page asks for 4 GB"
+
+
+def commands_of(page: Path, folder: Path) -> list[list[str]]:
+    """What Docker is told by the page's blocks about backups, as a shell runs them for a user at home in `folder`."""
+    told, docker = folder / "told", folder / "docker"
+    docker.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" >> {told}; printf '\\n' >> {told}\n")
+    docker.chmod(0o755)
+    blocks = re.findall(r"^```\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    environment = {"HOME": str(folder), "PATH": f"{folder}:{os.environ['PATH']}"}
+    for block in blocks:
+        if "docker" in block:
+            subprocess.run(["bash", "-euc", block], env=environment, check=True)
+    return [line.split("\0")[:-1] for line in told.read_text().splitlines()]
+
+
+def test_the_commands_for_backups_in_containers_are_ones_that_these_containers_can_run(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [words for words in commands_of(ROOT / "docs" / "backup.md", tmp_path) if words[1] == "run"]
+    asked = []
+    for words in runs:
+        at = words.index("python")
+        *options, service = words[2:at]
+        assert "entrypoint" not in compose["services"][service]
+        # The image's user owns nothing of this machine: it may write into no folder of it.
+        assert options[options.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
+        mounts = dict(o.removesuffix(":ro").split(":") for o, v in zip(options[1:], options, strict=False) if v == "-v")
+        monkeypatch.setattr(sys, "argv", words[at + 2 :])
+        assert words[at : at + 3] == ["python", "-m", "servicekit.backup"]
+        told = _arguments()
+        asked.append((service, told.how))
+        for inside in filter(None, (told.folder, told.keys, getattr(told, "erased", None))):
+            (outside,) = [Path(source) for source, target in mounts.items() if inside.is_relative_to(target)]
+            assert outside.is_dir(), "Docker would make it, and it would be root's"
+    assert asked == [(name, "create") for name in ("accreditation", "mentoring", "enrolment")] + [
+        ("enrolment", "restore")
+    ]
+    assert "ENTRYPOINT" not in (ROOT / "deploy" / "Dockerfile").read_text()
+    assert "docs/backup.md" in (ROOT / "deploy" / "README.md").read_text()
 
 
 def test_only_what_the_image_is_made_of_goes_to_the_builder() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from eventcore.deliver import EVERYTHING_EVERY, Instant, Publisher, Undelivered, always
 from eventcore.event import Recorded, StoredEvent
+from eventcore.limits import DELIVERED_AT_ONCE_MAX
 from eventcore.memory import MemoryAppends, MemoryViews
 from eventcore.record import MARKER_TYPE, PublicEvent, Record
 from eventcore.store import Mark
@@ -371,6 +372,64 @@ async def test_what_cannot_be_published_for_long_does_not_fill_every_page() -> N
             await work.step()
 
     assert {f"{JAR_2}@1", f"{JAR_3}@1"} <= set(bus.topic)
+
+
+def never(*streams: str) -> Callable[[Recorded[Any]], PublicEvent | None]:
+    def refuse(event: Recorded[Any]) -> PublicEvent | None:
+        if event.stream in streams:
+            raise ValueError("Sample Learner 01")
+        return public(event)
+
+    return refuse
+
+
+@pytest.mark.parametrize("broken", [2, 3], ids=["at the limit", "one beyond it"])
+async def test_no_more_streams_stand_aside_than_the_limit_and_all_others_go_out(
+    monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    monkeypatch.setattr("eventcore.deliver.ASIDE_MAX", 2)
+    stuck, others = [f"jar-{n}--a" for n in range(broken)], [f"jar-{n}--b" for n in range(4)]
+    store, bus = await stored(*((stream, 1) for stream in (*stuck, *others))), SampleBus()
+    work = Publisher(store, {"jar": JAR}, never(*stuck), bus, topic="jars.v1", source="sample", limit=3)
+
+    for _ in range(12):
+        with suppress(Undelivered):
+            await work.step()
+        assert work.problem is None or work.problem.startswith(("1 streams", "2 streams"))
+    assert sorted(bus.topic) == [f"{other}@1" for other in others]
+    assert {stream for stream, _ in store.marked["unpublished"]} == set(stuck)
+
+    work._public = public  # a release that can
+    while await work.step():
+        pass
+    assert sorted(bus.topic) == sorted(f"{stream}@1" for stream in (*stuck, *others))
+    assert work.problem is None
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_a_step_publishes_so_many_appends_and_leaves_the_rest_to_the_next(more: int) -> None:
+    store, bus = MemoryAppends(), SampleBus()
+    names = [f"jar-{n:04}--a" for n in range(DELIVERED_AT_ONCE_MAX + more)]
+    await executor(store).execute(JAR, [drop(name, "k") for name in names])
+    work = Publisher(store, {"jar": JAR}, public, bus, topic="jars.v1", source="sample")
+
+    assert [await work.step() for _ in range(2)] == [DELIVERED_AT_ONCE_MAX, more]
+    assert sorted(bus.topic) == [f"{name}@1" for name in names]
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_so_many_streams_asked_for_again_are_read_at_once_and_the_rest_with_the_next_step(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr("eventcore.deliver.REPUBLISHED_AT_ONCE_MAX", 2)
+    names = [f"jar-{n}--a" for n in range(2 + more)]
+    store, bus = await published(*((name, 2) for name in names)), SampleBus()
+    await store.ask_again(names, "r1")
+    work = publisher(store, bus)
+
+    assert [await work.step() for _ in range(2)] == [2, more]
+    assert await store.asked("r1") == 0
+    assert sorted(bus.topic) == [f"{name}@{version}" for name in names for version in (1, 2)]
 
 
 async def test_an_own_event_that_cannot_be_read_is_not_published_and_says_so() -> None:

@@ -14,6 +14,7 @@ from eventcore.deliver import OwnFold
 from eventcore.evaluate import ASIDE, Evaluation, Evaluator, Facts, Marker, Pass, Reader, Verdict
 from eventcore.event import StoredEvent
 from eventcore.execute import Limits
+from eventcore.limits import EVALUATED_AT_ONCE_MAX
 from eventcore.loops import Wake, evaluate_forever
 from eventcore.memory import MemoryAppends, MemoryTargets
 from eventcore.store import StoreUnavailable
@@ -401,6 +402,40 @@ async def test_targets_whose_orders_end_unknown_do_not_hide_the_others() -> None
         stores.appends.streams[append.stream][1] = append
     assert sum([(await work.look()).unsettled for _ in range(3)]) == 0
     assert not any(shelf(stores, name).dirty for name in names)
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_no_more_failed_targets_are_remembered_than_the_limit_and_a_forgotten_one_fails_again(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr("eventcore.evaluate.FAILING_MAX", 3)
+    broken = [f"a{n}" for n in range(3 + more)]
+    stores = Stores()
+    await stores.targets.mark("shelves", [*broken, "b"])
+    work = partly(stores, *broken)
+
+    assert list((await work.look()).failed) == broken
+    assert list(work.failing) == broken[more:]
+    assert list((await work.look()).failed) == broken[:more]
+    assert len(work.failing) == 3
+    assert not shelf(stores, "b").dirty
+
+    while (await evaluator(stores).look()).evaluated:  # a release that can
+        pass
+    assert not [name for name in broken if shelf(stores, name).dirty]
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_a_look_evaluates_so_many_targets_and_leaves_the_rest_dirty_for_the_next(more: int) -> None:
+    stores = Stores()
+    names = [f"s{n}" for n in range(EVALUATED_AT_ONCE_MAX + more)]
+    await stores.targets.mark("shelves", names)
+    work = evaluator(stores)
+
+    assert (await work.look()).evaluated == EVALUATED_AT_ONCE_MAX
+    assert [shelf(stores, name).dirty for name in names].count(True) == more
+    assert (await work.look()).evaluated == more
+    assert not [name for name in names if shelf(stores, name).dirty]
 
 
 async def test_a_failed_target_is_tried_again_later_and_at_once_when_it_changed() -> None:

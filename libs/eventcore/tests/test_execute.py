@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eventcore.decider import Refusal
 from eventcore.event import StoredEvent
 from eventcore.execute import Limits
+from eventcore.limits import COMMAND_ATTEMPTS_MAX
 from eventcore.memory import MemoryAppends
 from eventcore.outcome import Status
 from eventcore.store import Append
@@ -159,6 +160,32 @@ async def test_a_command_that_keeps_losing_is_aborted_after_its_attempts() -> No
     (outcome,) = await executor(store, limits=Limits(attempts=3)).execute(JAR, [drop(JAR_1, "b")])
 
     assert outcome.status is Status.ABORTED
+
+
+@pytest.mark.parametrize(
+    ("races", "status"), [(COMMAND_ATTEMPTS_MAX - 1, Status.ACCEPTED), (COMMAND_ATTEMPTS_MAX, Status.ABORTED)]
+)
+async def test_a_command_may_lose_all_races_but_its_last_and_sent_again_it_is_stored(
+    races: int, status: Status
+) -> None:
+    class Raced(MemoryAppends):
+        left = 0
+
+        async def load(self, streams: Sequence[str]) -> dict[str, list[Append]]:
+            """Before another wrote, as long as there are races left."""
+            self.left -= 1
+            return {} if self.left >= 0 else await super().load(streams)
+
+    store = Raced()
+    run = executor(store)
+    await run.execute(JAR, [drop(JAR_1, "a")])
+
+    store.left = races
+    (outcome,) = await run.execute(JAR, [drop(JAR_1, "b")])
+    assert outcome.status is status
+    (again,) = await run.execute(JAR, [drop(JAR_1, "b")])
+    assert (again.status, again.version) == (Status.REPLAYED if status is Status.ACCEPTED else Status.ACCEPTED, 2)
+    assert events_of(store) == 2
 
 
 async def test_a_write_without_an_answer_that_was_stored_is_accepted_once() -> None:

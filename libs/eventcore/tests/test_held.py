@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,14 @@ from eventcore.consume import Consumer, Received
 from eventcore.event import StoredEvent
 from eventcore.fold import Fault, Folder, Gap, Poison, View
 from eventcore.held import LIMITS, HoldLimits, NeverDiscarded, NotStuckThere, Released, TooManyFaults
-from eventcore.limits import VERSION_MAX
+from eventcore.limits import (
+    HELD_BATCH_MIN,
+    HELD_PAGE_MAX,
+    HELD_SHARE_MAX,
+    HELD_SWEPT_MAX,
+    STREAM_BYTES_MAX,
+    VERSION_MAX,
+)
 from eventcore.memory import MemoryAppends, MemoryHeld, MemoryViews
 from eventcore.personal import AboutPerson
 from eventcore.record import PublicEvent, Record, WrongEpoch, encode
@@ -202,6 +209,25 @@ async def test_a_sweep_counts_its_tries_and_takes_those_first_that_waited_longes
     assert service.head(JAR_1).first == NOON
 
 
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_a_sweep_tries_so_many_streams_and_leaves_the_rest_to_the_next(more: int) -> None:
+    service = Service()
+    streams = [f"jar-{n}--a" for n in range(HELD_SWEPT_MAX + more)]
+    process = service.process()
+    await process.handle([r for stream in streams for r in came(stream, 2)])
+
+    def tries() -> list[int]:
+        return sorted(service.head(stream).attempts for stream in streams)
+
+    await process.holding.sweep()
+    assert tries() == [1] * more + [2] * HELD_SWEPT_MAX
+    for key, head in service.held.standing.items():
+        if head.attempts == 1:  # as time tells them apart
+            service.held.standing[key] = replace(head, last=NOON - timedelta(hours=1))
+    await process.holding.sweep()
+    assert tries() == [2] * 2 * more + [3] * (HELD_SWEPT_MAX - more)
+
+
 async def test_a_sweep_leaves_poison_alone_but_for_the_one_at_a_start() -> None:
     service = Service()
     await service.process().handle(came(JAR_1, 1) + came(JAR_1, 2, value=b"broken"))
@@ -345,6 +371,25 @@ async def test_a_batch_that_fails_as_a_whole_holds_nothing_and_stops_the_consume
     assert jar_of(service.views, "jar-20--a")[0] == 1
 
 
+HALF = int(HELD_BATCH_MIN * HELD_SHARE_MAX)
+
+
+@pytest.mark.parametrize(
+    ("streams", "broken", "held_"),
+    [(HELD_BATCH_MIN, HALF, True), (HELD_BATCH_MIN, HALF + 1, False), (HELD_BATCH_MIN - 1, HELD_BATCH_MIN - 1, True)],
+    ids=["at the limit", "one beyond it", "too few to tell"],
+)
+async def test_so_much_of_a_batch_may_be_poison_and_no_more(streams: int, broken: int, held_: bool) -> None:
+    service = Service()
+    batch = [r for n in range(streams) for r in came(f"jar-{n}--a", 1, value=b"broken" if n < broken else b"1")]
+
+    with nullcontext() if held_ else pytest.raises(TooManyFaults, match=f"{broken} of {streams} streams"):
+        await service.process().handle(batch)
+
+    assert len(service.held.standing) == (broken if held_ else 0)
+    assert all(jar_of(service.views, f"jar-{n}--a")[0] == 1 for n in range(broken, streams)), "the others are folded"
+
+
 async def gaps_of_a_lossy_log_are_held_and_filled() -> bool:
     """A topic lost the second record of many streams; they are published again, behind the batch that met the gaps."""
     service = Service()
@@ -476,10 +521,12 @@ async def test_another_stray_at_the_same_place_of_a_topic_made_anew_is_another()
 
 async def test_a_record_of_a_stream_that_nobody_could_name_is_held_by_its_place() -> None:
     service = Service()
-    strays = [came(name, 1)[0] for name in ("jar-\n", "jar-" + "x" * 300)]
+    longest = "jar-" + "x" * (STREAM_BYTES_MAX - 4)
+    strays = [came(name, 1)[0] for name in ("jar-\n", f"{longest}x")]
 
-    await service.process().handle(strays)
+    await service.process().handle([*strays, *came(longest, 1)])
 
+    assert jar_of(service.views, longest)[0] == 1
     assert sorted(s for _, s in service.held.standing) == sorted(stray.place for stray in strays)
 
 
@@ -634,6 +681,18 @@ async def test_a_consumer_counts_what_it_holds_and_for_how_long() -> None:
     assert (found.streams, found.oldest_seconds) == (1, 120)
     assert await holding.holds({JAR_1: 1, JAR_2: 1}) == [JAR_1]
     assert await holding.holds({JAR_1: 0}) == [], "what is asked for was folded before it was held"
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_more_held_records_than_are_read_at_once_are_folded_all(more: int) -> None:
+    service = Service()
+    await service.process().handle(came(JAR_1, *range(2, HELD_PAGE_MAX + 2 + more)))
+    assert len(service.versions(JAR_1)) == HELD_PAGE_MAX + more
+
+    await service.process().handle(came(JAR_1, 1))
+
+    assert jar_of(service.views, JAR_1)[0] == HELD_PAGE_MAX + 1 + more
+    assert service.nothing_held()
 
 
 async def test_a_stream_with_more_behind_it_than_one_page_is_released_whole() -> None:

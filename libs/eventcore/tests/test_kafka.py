@@ -323,6 +323,24 @@ async def test_a_release_that_can_fold_hardly_anything_stops_the_source_and_comm
     assert not after.held.kept
 
 
+async def test_what_is_more_than_a_batch_a_fetch_or_a_request_takes_comes_in_several_and_whole(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventcore.kafka.PRODUCE_BATCH_BYTES_MAX", 1_000)
+    records = [r for n in range(40) for r in records_of(f"counter-{n}", [1], kafka.topic)]
+    async with _bus(kafka) as bus:
+        assert await bus.send(records) == [True] * 40
+    sizes: list[int] = []
+
+    async def note(batch: Sequence[Received]) -> None:
+        sizes.append(len(batch))
+
+    settings = replace(SOON, max_records=3, fetch_max_bytes=2_000, max_partition_fetch_bytes=1_000)
+    process = Process(kafka, before=note, settings=settings)
+    await process.run_until(kafka.all_committed, "all is committed")
+    assert (max(sizes), sum(sizes), len(process.tallies)) == (3, 40, 40)
+
+
 async def test_a_log_of_another_epoch_stops_the_source(kafka: Kafka) -> None:
     async with _bus(kafka) as bus:
         await send(bus, records_of("counter-1", [1], kafka.topic))

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from eventcore import loops
 from eventcore.deliver import Publisher
 from eventcore.event import Recorded
+from eventcore.limits import BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS
 from eventcore.loops import Wake, deliver_forever
 from eventcore.memory import MemoryAppends
 from eventcore.record import PublicEvent, Record
@@ -126,3 +128,70 @@ async def test_what_is_hinted_at_goes_out_though_more_streams_fail_than_can_stan
     finally:
         running.cancel()
     assert work.problem
+
+
+def hinted(wake: Wake, *numbers: int) -> list[int]:
+    wake([f"jar-{n}--a" for n in numbers])
+    return [int(stream[4:-3]) for stream in wake.streams]
+
+
+def test_no_more_streams_are_hinted_at_than_the_limit_however_many_come_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loops, "HINTS_MAX", 3)
+    wake = Wake()
+
+    assert hinted(wake, 0, 1) == [0, 1]
+    assert hinted(wake, 0, 1, 2) == [0, 1, 2], "those that are there already take no room"
+    assert hinted(wake, 2, 3) == [0, 1, 2]
+    assert hinted(Wake(), 0, 1, 2, 3) == [0, 1, 2], "many at once are no more than one by one"
+    assert wake.event.is_set()
+
+
+async def test_what_is_beyond_the_hints_is_found_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "HINTS_MAX", 3)
+    names = [f"jar-{n}--a" for n in range(5)]
+    store, wake, bus = await stored(*((name, 1) for name in names)), Wake(), SampleBus()
+    forever = deliver_forever(
+        publisher(store, bus), wake, poll_seconds=0.01, report=lambda _: None, done=lambda _: None
+    )
+
+    wake(names)
+    running = asyncio.create_task(forever)
+    try:
+        await until(lambda: not store.marked["unpublished"], "all of it is out")
+    finally:
+        running.cancel()
+    assert sorted(bus.topic) == [f"{name}@1" for name in names]
+
+
+def test_a_step_takes_so_many_hints_and_leaves_the_rest_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "HINTS_A_STEP_MAX", 3)
+    for many in (3, 4):
+        wake = Wake()
+        wake([f"jar-{n}--a" for n in range(many)])
+        assert [len(wake.take()) for _ in range(3)] == [3, many - 3, 0]
+
+
+async def test_between_two_tries_is_twice_the_pause_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is tried for as long as the process runs: here until the database is back."""
+    pauses: list[float] = []
+
+    async def passes(seconds: float) -> None:
+        pauses.append(seconds)
+        await slept(0)
+
+    slept = asyncio.sleep
+    monkeypatch.setattr("eventcore.loops.asyncio.sleep", passes)
+    store, wake, bus = Fails(away=10), Wake(), SampleBus()
+    await executor(store).execute(JAR, [drop("jar-1--a", "k", 1)])
+    told: list[str | None] = []
+    running = asyncio.create_task(deliver_forever(publisher(store, bus), wake, report=told.append, done=lambda _: None))
+    try:
+        while not bus.topic:
+            await slept(0)
+    finally:
+        running.cancel()
+    assert pauses == [min(BACKOFF_FIRST_SECONDS * 2**n, BACKOFF_LAST_SECONDS) for n in range(10)]
+    assert pauses[-3:] == [BACKOFF_LAST_SECONDS] * 3
+    assert told[:10] == ["away"] * 10

@@ -126,6 +126,25 @@ async def test_who_destroys_a_key_forgets_it_at_once() -> None:
         await ring.seal(PERSON, "name", "A")
 
 
+async def test_no_more_keys_are_in_memory_than_the_limit_and_a_dropped_one_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eventcore.personal.CACHED_KEYS_MAX", 3)
+    ring, people = keyring(MemoryKeys()), [f"p{n}" for n in range(5)]
+
+    sealed = {}
+    sizes = []
+    for person in people:
+        sealed[person] = await ring.seal(person, "name", "A")
+        sizes.append(len(ring))
+
+    assert sizes == [1, 2, 3, 1, 2]
+    for person in people:
+        assert await ring.seal(person, "name", "A") == sealed[person], "it has the same key still"
+        assert await ring.open(sealed[person]) == "A"
+        assert len(ring) <= 3
+
+
 async def test_many_values_open_with_one_read_of_the_keys() -> None:
     reads = []
 

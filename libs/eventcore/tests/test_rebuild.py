@@ -12,7 +12,13 @@ import pytest
 from eventcore.erasure import ErasingMarks
 from eventcore.evaluate import Reader
 from eventcore.fold import View
-from eventcore.generations import Catalogue, Instance, State
+from eventcore.generations import Catalogue, CurrentViews, Gate, Instance, State
+from eventcore.limits import (
+    INSTANCE_SILENT_SECONDS_MAX,
+    POINTER_SECONDS_MAX,
+    SWITCH_SILENCE_SECONDS_MAX,
+    SWITCHES_MAX,
+)
 from eventcore.memory import MemoryAppends, MemoryKeys, no_switch
 from eventcore.personal import AboutPerson, Keyring
 from eventcore.rebuild import (
@@ -25,7 +31,9 @@ from eventcore.rebuild import (
     Stopped,
     Wish,
     adopt,
+    builder,
     changed,
+    live,
     rehearse,
     sources,
     verify,
@@ -89,6 +97,8 @@ async def test_more_streams_than_are_named_at_once_are_all_rebuilt_and_compared(
 ) -> None:
     for module in (sources, verify, rehearse):
         monkeypatch.setattr(module, "NAMED_AT_ONCE_MAX", 3)
+    monkeypatch.setattr(rehearse, "REHEARSED_AT_ONCE_MAX", 3)
+    monkeypatch.setattr(rehearse, "LED_FROM_AT_ONCE_MAX", 3)
     rig = Rig()
     await rig.executor.execute(JAR, [drop(f"jar-{n}--shelf{n}", "d") for n in range(3 + more)])
     await rig.deliver()
@@ -228,6 +238,25 @@ async def test_every_target_is_rehearsed_and_marked_once_though_many_documents_l
     assert isinstance(told[-1], Done)
     assert told[-1].marked == 1
     assert {n: t.revision for n, t in rig.targets.targets["twice"].items()} == {"a": before.get("a", 0) + 1}
+
+
+@pytest.mark.parametrize(("shelves_", "rehearsed"), [(2, 2), (3, 6)], ids=["at the limit", "one beyond it"])
+async def test_of_targets_that_are_not_there_yet_so_many_are_remembered_and_none_is_missed(
+    monkeypatch: pytest.MonkeyPatch, shelves_: int, rehearsed: int
+) -> None:
+    """Two views lead to each of them; who was forgotten in between is counted twice, and marked."""
+    monkeypatch.setattr(rehearse, "TARGETS_REMEMBERED_MAX", 2)
+    monkeypatch.setattr(rehearse, "LED_FROM_AT_ONCE_MAX", 1)
+    rig = Rig(evaluations=(TWICE,))
+    await rig.executor.execute(JAR, [drop(f"jar-1--{shelf}", "d") for shelf in "abc"[:shelves_]])
+    await rig.deliver()
+    rig.targets.targets.clear()
+
+    told = await rig.run(replace(BOTH, confirmed="all"))
+
+    assert finding(told).rehearsals[0].targets == rehearsed
+    assert sorted(rig.targets.targets["twice"]) == list("abc"[:shelves_])
+    assert all(target.dirty for target in rig.targets.targets["twice"].values())
 
 
 async def test_somebody_whose_erasure_the_builder_met_first_has_no_key_when_it_serves() -> None:
@@ -488,6 +517,94 @@ async def test_the_topic_away_it_stops_and_goes_on_when_it_is_back() -> None:
     told = await rig.run(WISH, builder="b2")
 
     assert isinstance(told[-1], Done)
+
+
+def spoils(*broken: str) -> Any:
+    """A fold of a bad release, which cannot fold these streams."""
+
+    def fold(document: JarDocument | None, record: Any) -> JarDocument:
+        if record.stream in broken:
+            raise TypeError("a bad release")
+        return fold_jar(document, record)
+
+    return fold
+
+
+@pytest.mark.parametrize("wish", [WISH, OWN], ids=["foreign", "own"])
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_a_rebuild_that_cannot_fold_more_streams_than_the_limit_stops_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, wish: Wish, more: int
+) -> None:
+    for module in (builder, live):
+        monkeypatch.setattr(module, "STUCK_STREAMS_MAX", 2)
+    rig = await filled(Rig())
+    (name,) = wish.views
+    before = rig.documents(name)
+    good = getattr(rig, name)
+    setattr(rig, name, replace(good, fold=spoils(*(f"jar-{n}--a" for n in range(2 + more)))))
+
+    if more:
+        with pytest.raises(Refused, match="more than 2 streams cannot be folded"):
+            await rig.run(wish)
+    else:
+        assert finding(await rig.run(wish)).comparisons[0].behind == 2
+    noted = rig.generations.catalogue.building
+    assert noted is not None
+    assert len(noted.stuck) <= 2
+    assert rig.documents(rig.generations.catalogue.room(name)) == before, "what serves is as it was"
+
+    setattr(rig, name, good)
+    rig.fingerprints[name] = "mended"
+    assert isinstance((await rig.run(wish, builder="b2"))[-1], Done)
+    assert rig.documents(rig.generations.catalogue.room(name)) == before
+
+
+async def test_streams_that_get_stuck_in_passing_are_noted_up_to_one_beyond_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So many that the builder sees that they are too many, and no more."""
+    monkeypatch.setattr(live, "STUCK_STREAMS_MAX", 2)
+    rig = await filled(Rig())
+    await until(rig.rebuild().run(OWN, "b1"), State.VERIFYING)
+    rig.jars = replace(JARS, fold=spoils(*(f"jar-{n}--a" for n in range(9))))
+    rig.__post_init__()
+
+    for n, noted in ((0, 1), (1, 2), (3, 3), (4, 3), (8, 3)):
+        await one_more(rig, n, f"late-{n}")
+        await rig.own.step()
+        building = rig.generations.catalogue.building
+        assert building is not None
+        assert len(building.stuck) == noted
+
+
+def calls_off(rig: Rig, times: int) -> None:
+    """As a consumer does that saw no sign of life: so many switches, each just before the pointers move."""
+    left = times
+
+    async def called_off(operation: str) -> None:
+        nonlocal left
+        found = rig.generations.catalogue
+        if operation == "swap to marking" and left and found.building is not None:
+            left -= 1
+            building = found.building.model_copy(update={"state": State.BUILDING})
+            assert rig.generations.store(found.revision, found.model_copy(update={"building": building}))
+
+    rig.generations.switch = called_off
+
+
+async def test_a_switch_that_is_called_off_is_tried_again_up_to_the_limit_and_what_was_built_is_kept() -> None:
+    rig = await filled(Rig())
+    calls_off(rig, SWITCHES_MAX - 1)
+    assert isinstance((await rig.run(WISH))[-1], Done), "the last try succeeds"
+
+    calls_off(rig, SWITCHES_MAX)
+    with pytest.raises(Stopped, match=f"called off {SWITCHES_MAX} times: .* What was built is kept"):
+        await rig.run(WISH, builder="b2")
+    assert rig.generations.catalogue.standing("heard").generation == 2
+    assert rig.documents("heard__g3") == rig.documents("heard__g2")
+
+    told = await rig.run(WISH, builder="b3")
+    assert told[-1] == Done({"heard": 3}, 1)
 
 
 # ---- verified
@@ -770,7 +887,10 @@ async def test_while_a_process_of_another_release_runs_nothing_is_rebuilt_that_i
     assert rig.generations.catalogue.building is None
     assert isinstance((await rig.run(OWN))[-1], Done), "it folds this one as we do, or not at all"
 
-    rig.at += timedelta(seconds=31)
+    rig.at += timedelta(seconds=INSTANCE_SILENT_SECONDS_MAX)
+    with pytest.raises(Refused, match="sample 7 on host-1"):
+        await rig.run(WISH)
+    rig.at += timedelta(seconds=1)
     assert isinstance((await rig.run(WISH))[-1], Done)
 
 
@@ -793,13 +913,18 @@ async def test_what_a_process_of_another_release_may_have_folded_into_is_not_swi
 # ---- the gate
 
 
-async def test_consumers_stand_still_while_a_switch_is_made_and_call_it_off_when_its_builder_is_silent() -> None:
-    rig = await filled(Rig())
+async def switching(rig: Rig) -> None:
+    """A builder died just before the pointers would have moved."""
     await until(rig.rebuild().run(WISH, "b1"), State.BUILDING)
     catalogue = rig.generations.catalogue
     assert catalogue.building is not None
-    switching = catalogue.building.model_copy(update={"state": State.SWITCHING})
-    assert rig.generations.store(catalogue.revision, catalogue.model_copy(update={"building": switching}))
+    building = catalogue.building.model_copy(update={"state": State.SWITCHING})
+    assert rig.generations.store(catalogue.revision, catalogue.model_copy(update={"building": building}))
+
+
+async def test_consumers_stand_still_while_a_switch_is_made_and_call_it_off_when_its_builder_is_silent() -> None:
+    rig = await filled(Rig())
+    await switching(rig)
     await one_more(rig, 1, "meanwhile")
     await rig.own.step()
     await rig.publisher.step()
@@ -814,3 +939,42 @@ async def test_consumers_stand_still_while_a_switch_is_made_and_call_it_off_when
     found: Catalogue = rig.generations.catalogue
     assert found.building is not None
     assert found.building.state is State.BUILDING
+
+
+async def test_a_silent_builder_is_waited_for_up_to_the_limit_and_a_sign_of_life_begins_it_anew() -> None:
+    rig, now = await filled(Rig()), 0.0
+    await switching(rig)
+    gate = Gate(rig.generations, ["heard"], lambda: now)
+
+    async def told_at(seconds: float) -> str:
+        nonlocal now
+        now = seconds
+        with pytest.raises(StoreUnavailable) as told:
+            await gate(rig.generations.catalogue)
+        return str(told.value)
+
+    for begun in (0.0, 100.0):
+        assert "being switched" in await told_at(begun)
+        assert "being switched" in await told_at(begun + SWITCH_SILENCE_SECONDS_MAX - 0.1)
+        await rig.rebuild().alive("b1")
+    assert "being switched" in await told_at(200.0)
+    assert "called off" in await told_at(200.0 + SWITCH_SILENCE_SECONDS_MAX)
+    await gate(rig.generations.catalogue)  # and it goes on
+
+
+# ---- what queries know
+
+
+async def test_a_query_knows_the_pointers_for_so_long_and_then_reads_them_anew() -> None:
+    rig, now = await filled(Rig()), 0.0
+    views = CurrentViews(rig.rooms, rig.generations, lambda: now)
+    read: list[str] = []
+
+    async def note(what: str) -> None:
+        read.append(what)
+
+    rig.generations.switch = note
+    for seconds, reads in ((0.0, 1), (POINTER_SECONDS_MAX - 0.1, 1), (POINTER_SECONDS_MAX, 2), (9.0, 3)):
+        now = seconds
+        assert len(await views.load("heard", ["jar-1--a"])) == 1
+        assert len(read) == reads

@@ -22,6 +22,7 @@ from pymongo.errors import BulkWriteError
 from eventcore.consume import Consumer
 from eventcore.execute import Executor, Request
 from eventcore.fold import Folder, View
+from eventcore.limits import MONGO_CONNECTIONS_MAX
 from eventcore.mongo import Bounds, MongoAppends, MongoStores, connect
 from eventcore.mongo.link import Link, reason
 from eventcore.outcome import Status
@@ -188,7 +189,13 @@ async def test_concerns_are_written_in_code_whatever_the_connection_string_says(
 
 @pytest.mark.parametrize(
     ("named", "size"),
-    [("", 32), ("&maxPoolSize=8", 8), ("&maxpoolsize=8", 8), ("&maxPoolSize=500", 32), ("&maxPoolSize=0", 32)],
+    [
+        ("", MONGO_CONNECTIONS_MAX),
+        ("&maxPoolSize=8", 8),
+        ("&maxpoolsize=8", 8),
+        (f"&maxPoolSize={MONGO_CONNECTIONS_MAX + 1}", MONGO_CONNECTIONS_MAX),
+        ("&maxPoolSize=0", MONGO_CONNECTIONS_MAX),
+    ],
 )
 async def test_a_connection_string_may_name_fewer_connections_and_not_more(named: str, size: int) -> None:
     link = Link(f"mongodb://127.0.0.1:1/?directConnection=true{named}", "unreached", Bounds())

@@ -398,7 +398,7 @@ async def test_by_hand_each_step_says_what_it_did_and_what_is_wrong(room: Room) 
     assert (code, "drop it first" in told) == (1, True)
     room.drop()
     erased = room.folder.with_name("erased")
-    erased.write_text("sample-1\n")
+    erased.write_text("sample-1\r\n", encoding="utf-8-sig")  # as some editors write it
     code, restored, told = ran("restore", "--from", data, "--keys", keys, "--erased", str(erased))
     assert code == 0, told
     assert restored["log"] == created["log"]

@@ -9,6 +9,8 @@ import hmac
 import json
 import re
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import jwt
@@ -17,6 +19,7 @@ import pytest
 from servicekit.auth import TokenVerifier, recorded_as
 from servicekit.errors import Unauthenticated, Unavailable
 from servicekit.keys import KeysUnavailable, SigningKeys
+from servicekit.limits import JWKS_BYTES_MAX
 
 ISSUER = "https://issuer.test"
 
@@ -182,34 +185,116 @@ async def test_keys_that_cannot_be_refreshed_hold_for_a_while_and_then_no_longer
         await check.verify(token)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"keys": []}', '{"keys": 3}', "[1]", '{"keys": [1, {"kty": "OKP"}]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"keys": []}', '{"keys": 3}', "[1]", '{"keys": [1, {"kty": "OKP"}]}', "[" * 100_000]
+)
 async def test_a_key_set_without_a_usable_key_is_said_to_be_one(issuer: Any, content: str) -> None:
     issuer.jwks.write_text(content)
     with pytest.raises(KeysUnavailable, match=r"jwks\.json"):
         await SigningKeys(str(issuer.jwks)).load()
 
 
-async def test_keys_come_from_a_url_too_and_a_redirect_is_not_followed(issuer: Any, monkeypatch: Any) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    body = issuer.jwks.read_bytes()
-    heads = [
-        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/jwks\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
-    ]
+@asynccontextmanager
+async def issuing(*answers: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """An HTTP server on loopback that gives these answers, one after another; its address."""
+    left = list(answers)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(heads.pop(0))
-        await writer.drain()
+        with suppress(ConnectionError):
+            await left.pop(0)(writer)
+            await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    keys = SigningKeys(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks")
-    with pytest.raises(KeysUnavailable, match="cannot be read"):
-        await keys.load()
-    await keys.load()
-    key = await keys.find("key-1")
-    assert key is not None
-    assert key.algorithm == "EdDSA"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("NO_PROXY", "127.0.0.1")
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks"
     server.close()
     await server.wait_closed()
+
+
+def whole(content: bytes) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+
+    return answer
+
+
+def without_end(
+    start: bytes, more: bytes, pause: float, *, chunked: bool = False
+) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    def part(content: bytes) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(content), content) if chunked else content
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n" + (b"Transfer-Encoding: chunked\r\n" if chunked else b"") + b"\r\n")
+        writer.write(part(start))
+        while True:
+            writer.write(part(more))
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    return answer
+
+
+async def elsewhere(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/jwks\r\nContent-Length: 0\r\n\r\n")
+
+
+async def nonsense(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"a JWKS, but not over HTTP\r\n\r\n")
+
+
+async def test_keys_come_from_a_url_too_and_a_redirect_is_not_followed(issuer: Any) -> None:
+    async with issuing(elsewhere, nonsense, whole(issuer.jwks.read_bytes())) as url:
+        keys = SigningKeys(url)
+        for _ in range(2):
+            with pytest.raises(KeysUnavailable, match="cannot be read"):
+                await keys.load()
+        await keys.load()
+        key = await keys.find("key-1")
+    assert key is not None
+    assert key.algorithm == "EdDSA"
+
+
+@pytest.mark.parametrize("kind", ["file", "url"])
+async def test_keys_are_read_up_to_their_limit_and_not_a_byte_beyond(issuer: Any, kind: str) -> None:
+    """Spaces at the end say nothing, and yet they are refused: whatever stands there would have to be read."""
+    known = issuer.jwks.read_bytes()
+    most, more = known.ljust(JWKS_BYTES_MAX), known.ljust(JWKS_BYTES_MAX + 1)
+    async with issuing(whole(most), whole(more)) as url:
+        keys = SigningKeys(url if kind == "url" else str(issuer.jwks))
+        issuer.jwks.write_bytes(most)
+        await keys.load()
+        issuer.jwks.write_bytes(more)
+        with pytest.raises(KeysUnavailable, match="larger than 1,000,000 bytes: remove old keys"):
+            await keys.load()
+        assert await keys.find("key-1"), "those that were read before still count"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["to the end", "in chunks"])
+async def test_an_answer_that_never_ends_is_read_no_further_than_the_limit(issuer: Any, chunked: bool) -> None:
+    async with issuing(without_end(issuer.jwks.read_bytes(), b" " * 50_000, 0, chunked=chunked)) as url:
+        async with asyncio.timeout(10):
+            with pytest.raises(KeysUnavailable, match="larger than"):
+                await SigningKeys(url).load()
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["to the end", "in chunks"])
+async def test_an_answer_that_drips_without_end_is_given_up_in_time(
+    issuer: Any, chunked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servicekit.keys.FETCH_SECONDS_MAX", 0.3)
+    async with issuing(without_end(issuer.jwks.read_bytes(), b" ", 0.02, chunked=chunked)) as url:
+        async with asyncio.timeout(10):
+            with pytest.raises(KeysUnavailable, match=r"not whole after 0\.3 s"):
+                await SigningKeys(url).load()
+
+
+async def test_an_answer_that_falls_silent_is_given_up(issuer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servicekit.keys.FETCH_TIMEOUT_SECONDS", 0.3)
+    async with issuing(without_end(b"{", b" ", 3)) as url:
+        async with asyncio.timeout(10):
+            with pytest.raises(KeysUnavailable, match="timed out"):
+                await SigningKeys(url).load()

@@ -44,8 +44,8 @@ class Wake:
     streams: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, streams: Sequence[str] = ()) -> None:
-        if len(self.streams) < HINTS_MAX:
-            self.streams.update(dict.fromkeys(streams))
+        fresh = (stream for stream in streams if stream not in self.streams)
+        self.streams.update(dict.fromkeys(islice(fresh, HINTS_MAX - len(self.streams))))
         self.event.set()
 
     def take(self) -> list[str]:

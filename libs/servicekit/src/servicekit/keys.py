@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,8 @@ from servicekit.limits import JWKS_BYTES_MAX
 
 ALGORITHMS = frozenset({"EdDSA", "ES256", "RS256"})
 RSA_BITS_MIN = 2048
-FETCH_TIMEOUT_SECONDS = 5.0
+FETCH_TIMEOUT_SECONDS = 5.0  # of silence
+FETCH_SECONDS_MAX = 10.0  # until the answer is whole
 DEVELOPMENT_PREFIX = "dev-"
 
 _log = structlog.get_logger("servicekit.keys")
@@ -57,16 +61,47 @@ def _signing_key(raw: Any) -> tuple[str, SigningKey] | None:
     return kid, SigningKey(jwk, jwk.algorithm_name, development)
 
 
-def _read(source: str) -> dict[str, SigningKey]:
-    """Reads and parses the JWKS; blocking, for a thread."""
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """An issuer's keys are where they were said to be, or nowhere."""
+
+
+def _fetch(url: str) -> bytes:
+    """The answer, or as much of it as shows that it is too large. Raises OSError, HTTPException."""
+    until = time.monotonic() + FETCH_SECONDS_MAX
+    opener = urllib.request.build_opener(_NoRedirect)
     try:
-        if source.startswith(("https://", "http://")):
-            client = jwt.PyJWKClient(source, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
-            document = client.fetch_data()
-        else:
-            with Path(source).open("rb") as file:
-                document = json.loads(file.read(JWKS_BYTES_MAX))
-    except (OSError, ValueError, jwt.PyJWTError) as error:
+        response = opener.open(url, timeout=FETCH_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        raise
+    content = bytearray()
+    with response:
+        # What has come is taken as it comes: a plain read waits for all of it, as long as there is a byte now and then.
+        while len(content) <= JWKS_BYTES_MAX and (there := response.peek()):
+            if time.monotonic() > until:
+                raise TimeoutError(f"it was not whole after {FETCH_SECONDS_MAX:g} s")
+            content += response.read(min(len(there), JWKS_BYTES_MAX + 1 - len(content)))
+    return bytes(content)
+
+
+def _content(source: str) -> bytes:
+    """Raises OSError, HTTPException; ValueError for more than JWKS_BYTES_MAX."""
+    if source.startswith(("https://", "http://")):
+        content = _fetch(source)
+    else:
+        with Path(source).open("rb") as file:
+            content = file.read(JWKS_BYTES_MAX + 1)
+    if len(content) > JWKS_BYTES_MAX:
+        raise ValueError(f"it is larger than {JWKS_BYTES_MAX:,} bytes: remove old keys")
+    return content
+
+
+def _read(source: str) -> dict[str, SigningKey]:
+    """Reads and parses the JWKS; blocking, for a thread. Raises KeysUnavailable."""
+    try:
+        document = json.loads(_content(source))
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise KeysUnavailable(f"the signing keys at {source} cannot be read: {error}") from error
     listed = document.get("keys") if isinstance(document, dict) else None
     keys = dict(found for raw in listed if (found := _signing_key(raw))) if isinstance(listed, list) else {}

@@ -100,6 +100,25 @@ async def test_a_page_of_assessments_has_no_more_learners_than_its_limit(
         assert [len(page) for page in listed] == [2, 1]
 
 
+@pytest.mark.parametrize(("limit", "reads"), [(3, [3]), (2, [2, 1])], ids=["at the limit", "one beyond it"])
+async def test_more_standings_than_are_read_at_once_are_read_in_several_goes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, limit: int, reads: list[int]
+) -> None:
+    monkeypatch.setattr("accreditation.views.standings.TARGETS_AT_ONCE", limit)
+    read, asked = scene.kernel.targets.read, []
+
+    async def noted(evaluation: str, targets: Any) -> Any:
+        asked.append(len(targets))
+        return await read(evaluation, targets)
+
+    monkeypatch.setattr(scene.kernel.targets, "read", noted)
+    request = standings_pb2.ListStandingsRequest(cohort_id="autumn")
+    answer = await ask(scene, StandingApi(scene.kernel).ListStandings, request)
+
+    assert [each.person_id for each in answer.standings] == list(PEOPLE)
+    assert asked == reads
+
+
 async def test_awards_are_listed_by_state(scene: Scene) -> None:
     request = awards_pb2.ListAwardsRequest(cohort_id="autumn", state=standings_pb2.AWARD_STATE_PROVISIONAL)
     answer = await ask(scene, AwardApi(scene.kernel).ListAwards, request)

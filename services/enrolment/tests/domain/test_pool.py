@@ -1,5 +1,6 @@
 from datetime import date, timedelta
 
+import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
@@ -97,6 +98,25 @@ def test_the_queue_has_an_end() -> None:
         waiting=given(POOL, queued("b")).state.waiting * limits.WAITING_MAX,
     )
     assert POOL.decide(join("c"), full, NOON) == [PlaceDeclined(person_id="c", request=1)]
+
+
+def declined(person: str) -> PlaceDeclined:
+    return PlaceDeclined(person_id=person, request=1)
+
+
+def test_so_many_declined_requests_are_remembered_and_one_that_was_forgotten_is_answered_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("enrolment.domain.pool.DECLINED_KEPT", 2)
+    full = (taken("a"), declined("b"), declined("c"))
+    for known in "bc":
+        given(POOL, *full).when(join(known, waiting_list=False)).then_nothing()
+
+    one_more = (*full, declined("d"))
+    assert list(given(POOL, *one_more).state.declined) == ["c", "d"]
+    for known in "cd":
+        given(POOL, *one_more).when(join(known, waiting_list=False)).then_nothing()
+    given(POOL, *one_more).when(join("b", waiting_list=False)).then(declined("b"))
 
 
 PERSONS = st.sampled_from("abcde")

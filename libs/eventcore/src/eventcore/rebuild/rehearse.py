@@ -163,9 +163,9 @@ async def targets_of(
             known = await targets.read(evaluation.name, part)
             if fresh := [t for t in part if t not in known]:
                 met |= dict.fromkeys(fresh)
+                while len(met) > TARGETS_REMEMBERED_MAX:
+                    del met[next(iter(met))]
                 yield False, fresh
-        while len(met) > TARGETS_REMEMBERED_MAX:
-            del met[next(iter(met))]
 
 
 async def documents_of(

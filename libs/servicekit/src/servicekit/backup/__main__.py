@@ -15,7 +15,7 @@ from typing import Any
 import servicekit.backup as package
 from eventcore.mongo.backup import MongoBackup
 from eventcore.store import StoreUnavailable
-from servicekit.backup.files import BackupUnusable, Manifest
+from servicekit.backup.files import BackupUnusable, Manifest, erased_in
 from servicekit.backup.tool import Restored, create, restore, verify
 from servicekit.exits import Exit
 from servicekit.settings import ServiceSettings, SettingsInvalid
@@ -98,13 +98,13 @@ def _arguments() -> argparse.Namespace:
 def _do(asked: argparse.Namespace, teller: Teller) -> dict[str, Any]:
     if asked.how == "verify":
         return _summary(verify(asked.folder, teller, asked.keys))
+    erased = erased_in(asked.erased) if asked.how == "restore" and asked.erased else []
     settings = ServiceSettings.load()
     store = MongoBackup(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     database = settings.mongo_database
     try:
         if asked.how == "create":
             return _summary(asyncio.run(create(store, database, asked.folder, asked.keys, teller)))
-        erased = asked.erased.read_text().split() if asked.erased else []
         work: Coroutine[Any, Any, Restored] = restore(store, database, asked.folder, asked.keys, erased, teller)
         restored = asyncio.run(work)
         return _summary(restored.manifest) | {"new_epoch": restored.epoch, "erased": list(restored.tombstones)}

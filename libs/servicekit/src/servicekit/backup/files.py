@@ -3,6 +3,8 @@
 FOLDER/<collection>.bson.gz      as mongodump writes them, with `gunzip` and `bsondump` readable without us
 FOLDER/manifest.json             what there is, with checksums; without it the backup is not whole
 KEYS/<database>.keys.bson.gz     replaced in one step
+
+And the list of people who were erased since, which somebody wrote.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from catalogue.ids import is_id
+from catalogue.limits import ID_MAX_LENGTH
 from eventcore.mongo.backup import split
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
+SHOWN_CHARS = 40  # of a line that is no id
 
 
 class BackupUnusable(Exception):
@@ -127,6 +132,25 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.format != FORMAT:
         raise BackupUnusable(f"{folder} is of format {manifest.format}, this release reads {FORMAT}")
     return manifest
+
+
+def erased_in(path: Path) -> list[str]:
+    """The person ids of a file, one a line; empty lines are passed over.
+
+    Raises BackupUnusable naming every line that is no id: taken as it stands it would bury nobody, and the key of
+    whoever was meant would come back. OSError.
+    """
+    # As editors and shells write it: perhaps with a byte order mark, which is no part of the first id. What is no
+    # UTF-8 is no id either, and its line is named as any other.
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    ids = {number: word for number, line in enumerate(lines, start=1) if (word := line.strip())}
+    if wrong := [f"line {number}: {word[:SHOWN_CHARS]!r}" for number, word in ids.items() if not is_id(word)]:
+        raise BackupUnusable(
+            f"{path} is to hold a person's id a line, in UTF-8: words of a-z and 0-9 joined by hyphens, at most "
+            f"{ID_MAX_LENGTH} characters. These are none, so nothing was restored: {'; '.join(wrong)}. Mend them, and "
+            "run it again"
+        )
+    return list(dict.fromkeys(ids.values()))
 
 
 def pages(path: Path) -> Iterator[list[bytes]]:
