@@ -169,6 +169,28 @@ async def test_the_awarding_body_decides_a_review(decision: awards_pb2.ReviewDec
     assert await state_of(scene) == state
 
 
+async def test_an_automatic_award_that_was_revoked_waits_for_the_board_however_often_it_comes_back() -> None:
+    scene = await commissioners(sessions=3)
+    version = 5  # of the third session's mark
+    assert await state_of(scene, "completion") == "CONFIRMED"
+
+    async def corrected(state: str) -> None:
+        nonlocal version
+        version = scene.attended("autumn", "p1", "s3", state, replaces=version)
+        await scene.settle()
+
+    await corrected("absent")
+    await scene.review("autumn", "p1", "completion", awards_pb2.REVIEW_DECISION_REVOKE)
+    for _ in range(2):
+        assert await state_of(scene, "completion") == "REVOKED"
+        await corrected("present")
+        assert await state_of(scene, "completion") == "PROVISIONAL"
+        await corrected("absent")
+    await corrected("present")
+    await scene.confirm("autumn", "p1", "completion")
+    assert await state_of(scene, "completion") == "CONFIRMED"
+
+
 async def test_a_board_confirms_nothing_that_is_not_met_or_not_its_own() -> None:
     scene = await commissioners()
     assert (await scene.confirm("autumn", "p1", "commissioning-credit")).code == "not-found"

@@ -196,6 +196,20 @@ def test_only_what_the_catalogue_confirms_by_itself_is_confirmable() -> None:
     assert confirmable(facts, standing(facts, TODAY)) == ("completion",)
 
 
+def test_what_the_body_revoked_once_is_never_confirmable_by_itself_again() -> None:
+    facts = awarded(learner(*half()))
+    gone = learner(*half()[:2])
+    revoked = tuple(a.model_copy(update={"state": "revoked", "review_outcome": "revoked"}) for a in facts.ledger.awards)
+    facts = replace(facts, credit=CreditRecord(person_id="p1", ledger=Ledger(version=4, awards=revoked)))
+    for _ in range(2):
+        facts = awarded(facts)
+        assert state(standing(facts, TODAY)) == "provisional"
+        assert confirmable(facts, standing(facts, TODAY)) == ()
+        lost = awarded(replace(facts, enrolment=gone.enrolment))
+        assert state(standing(lost, TODAY)) == "revoked"
+        facts = replace(lost, enrolment=facts.enrolment)
+
+
 def test_what_is_no_longer_met_is_not_confirmable() -> None:
     facts = awarded(learner(*half()))
     gone = replace(facts, enrolment=learner(*half()[:2]).enrolment)

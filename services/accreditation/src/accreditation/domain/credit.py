@@ -25,6 +25,7 @@ CATEGORY = "credit"
 AwardState: TypeAlias = Literal["provisional", "confirmed", "under-review", "revoked"]
 ReviewOutcome: TypeAlias = Literal["upheld", "revoked", "restored"]
 LIVE: Final[frozenset[AwardState]] = frozenset({"provisional", "confirmed", "under-review"})
+REVIEW: Final = ("review_id", "review_basis", "review_opened_on", "review_outcome", "reason_code")  # of LedgerAward
 UNRANKED: Final = 1_000_000
 
 
@@ -152,7 +153,8 @@ class LedgerAward(Frozen):
     """An award that the ledger holds. `made` is the version that made it: the fact other rules may count.
 
     `review_id` is the latest review, open while the state says so, and `review_outcome` how it closed.
-    `review_basis` is what it found: where the body upheld the award, it stands on that.
+    `review_basis` is what it found: where the body upheld the award, it stands on that. What was revoked keeps its
+    review while it is provisional again, so that no correction in between makes the body's decision forgotten.
     """
 
     terms: AwardTerms
@@ -169,6 +171,15 @@ class LedgerAward(Frozen):
     @property
     def upheld(self) -> bool:
         return self.review_outcome == "upheld"
+
+    @property
+    def was_revoked(self) -> bool:
+        """It is revoked, or it was when it was earned again and the body has not confirmed it since."""
+        return self.review_outcome == "revoked" and self.state in ("revoked", "provisional")
+
+    @property
+    def board_decides(self) -> bool:
+        return self.was_revoked or self.terms.confirmation == "board"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -201,11 +212,16 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
     match event:
         case AwardMade():
             made = LedgerAward(terms=event.terms, state="provisional", made=version, made_on=event.made_on)
+            before = ledger.award(*made.key)
+            if before is not None and before.was_revoked:
+                made = made.model_copy(update={name: getattr(before, name) for name in REVIEW})
             others = tuple(each for each in ledger.awards if each.key != made.key)
             return ledger.model_copy(update={"version": version, "awards": (*others, made)})
         case AwardTakenBack():
-            key = (event.cohort_id, event.award_id)
-            kept = tuple(each for each in ledger.awards if each.key != key)
+            held = ledger.award(event.cohort_id, event.award_id)
+            if held is not None and held.was_revoked:
+                return _changed(ledger, version, event, state="revoked")
+            kept = tuple(each for each in ledger.awards if each is not held)
             return ledger.model_copy(update={"version": version, "awards": kept})
         case AwardConfirmed():
             return _changed(ledger, version, event, state="confirmed", confirmed_on=event.decided_on)
@@ -231,7 +247,10 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
 
 
 def _changed(
-    ledger: Ledger, version: int, event: AwardConfirmed | ReviewOpened | ReviewClosed, **update: object
+    ledger: Ledger,
+    version: int,
+    event: AwardConfirmed | AwardTakenBack | ReviewOpened | ReviewClosed,
+    **update: object,
 ) -> Ledger:
     """The ledger with one award changed. Total: "as of" replays may lack the event that made it."""
     key = (event.cohort_id, event.award_id)
@@ -447,7 +466,7 @@ def _confirm(command: ConfirmAwards, ledger: Ledger) -> Sequence[CreditEvent] | 
             continue
         if command.objection is not None:
             return command.objection
-        if command.by == "automatic" and held.terms.confirmation != "automatic":
+        if command.by == "automatic" and held.board_decides:
             return Refusal("board-decides", f"{award_id} waits for its awarding body")
         if decided_on < held.made_on:
             return Refusal(

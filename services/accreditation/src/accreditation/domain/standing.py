@@ -159,7 +159,7 @@ def confirmable(facts: LearnerFacts, found: Standing) -> tuple[str, ...]:
     return tuple(
         each.award_id
         for each in found.awards
-        if each.met and each.state == "provisional" and held[each.award_id].terms.confirmation == "automatic"
+        if each.met and each.state == "provisional" and not held[each.award_id].board_decides
     )
 
 
