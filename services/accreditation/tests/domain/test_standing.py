@@ -27,6 +27,7 @@ from accreditation.domain.facts import (
     Session,
     SessionChange,
     StatusChange,
+    Unscheduled,
     as_of,
     keep,
 )
@@ -34,7 +35,7 @@ from accreditation.domain.standing import Standing, confirmable, look_again_on, 
 from accreditation.testing import schemes
 from eventcore.event import Event, Recorded
 
-R14, R7 = schemes()["r14-commissioners-course"], schemes()["r7-mentor-plus"]
+R1, R7, R14 = (schemes()[name] for name in ("r1-directors-leadership", "r7-mentor-plus", "r14-commissioners-course"))
 STARTS = date(2024, 10, 1)
 TODAY = date(2024, 12, 2)
 THEN = datetime(2024, 10, 1, 8, 0, tzinfo=UTC)
@@ -175,6 +176,37 @@ def test_only_days_before_a_withdrawal_count() -> None:
     assert state(standing(learner(*half(), statuses=withdrawn(third_session)), TODAY)) == "not-met"
     day_after = third_session + timedelta(days=1)
     assert state(standing(learner(*half(), statuses=withdrawn(day_after)), TODAY)) == "pending"
+
+
+def coached(on: date, state: Any = "present", version: int = 5) -> Mark:
+    unit = Unscheduled(unit_kind="coaching", record_id="c1", on=on)
+    return mark("", state, version).model_copy(update={"session_id": None, "unscheduled": unit})
+
+
+def coachings(facts: LearnerFacts, day: date = TODAY) -> int:
+    """How many coaching sessions the directors' programme counts."""
+    award = standing(replace(facts, programme=ProgrammeRecord(programme=R1, recorded=THEN)), day).award("completion")
+    assert award is not None
+    return int(next(node.have for node in award.explanation.children if node.id == "coaching"))
+
+
+def test_a_record_corrected_to_a_day_after_the_withdrawal_does_not_count_with_the_day_it_had_before() -> None:
+    left = withdrawn(date(2024, 10, 20))
+    first, moved = coached(date(2024, 10, 10)), coached(date(2024, 10, 20), version=8)
+    assert coachings(learner(first, statuses=left)) == 1
+    assert coachings(learner(first, moved, statuses=left)) == 0
+    back = coached(date(2024, 10, 12), version=9)
+    assert coachings(learner(first, moved, back, statuses=left)) == 1
+
+
+def test_true_at_a_date_is_what_stands_by_all_that_is_known_and_known_at_a_time_what_stood_then() -> None:
+    first, moved = coached(date(2024, 10, 10)), coached(date(2024, 10, 20), version=21)
+    facts = learner(first, moved)
+    on_the_day = Cut(true_at=date(2024, 10, 15))
+    assert coachings(as_of(facts, on_the_day)) == 0
+    assert coachings(as_of(facts, Cut(true_at=date(2024, 10, 20)))) == 1
+    before_the_correction = replace(on_the_day, known_at=THEN + timedelta(days=20))
+    assert coachings(as_of(facts, before_the_correction)) == 1
 
 
 def test_a_pass_after_the_withdrawal_earns_nothing() -> None:

@@ -31,7 +31,7 @@ from accreditation.domain.credit import (
     Lost,
     SettleAwards,
 )
-from accreditation.domain.facts import Cut, EnrolmentRecord, EnrolmentStatus, LearnerFacts, evidence_as_of
+from accreditation.domain.facts import Cut, EnrolmentRecord, EnrolmentStatus, LearnerFacts, current, evidence_as_of
 from accreditation.domain.rules import (
     Attendance,
     CohortSession,
@@ -344,7 +344,7 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
     withdrawn_on = enrolment.withdrawn_on
     if withdrawn_on is not None:
         facts = evidence_as_of(facts, Cut(true_at=day_before(withdrawn_on)))
-    current = _current_marks(facts)
+    marks = _current_marks(facts)
     sessions = facts.cohort.sessions() if facts.cohort is not None else {}
     assessed = facts.assessment.state() if facts.assessment is not None else Assessments()
     programme = facts.programme.programme if facts.programme is not None else None
@@ -363,8 +363,8 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
             )
             for each in sessions.values()
         ),
-        attendances=tuple(each for each in current if isinstance(each, Attendance)),
-        unscheduled=tuple(each for each in current if isinstance(each, UnscheduledUnit)),
+        attendances=tuple(each for each in marks if isinstance(each, Attendance)),
+        unscheduled=tuple(each for each in marks if isinstance(each, UnscheduledUnit)),
         passed=tuple(
             Passed(f"assessment-{target}@{component.current.version}", name, component.current.carried_over)
             for name, component in assessed.components.items()
@@ -396,16 +396,16 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
 
 
 def _current_marks(facts: LearnerFacts) -> list[Attendance | UnscheduledUnit]:
-    """The latest value of each unit: a correction stands in the place of what it replaced."""
+    """The value that stands for each unit."""
     if facts.enrolment is None:
         return []
     target = join_id(facts.cohort_id, facts.person_id)
-    current: list[Attendance | UnscheduledUnit] = []
-    for mark in {mark.unit: mark for mark in facts.enrolment.marks}.values():
+    found: list[Attendance | UnscheduledUnit] = []
+    for mark in current(facts.enrolment.marks):
         event = f"enrolment-{target}@{mark.version}"
         unit = mark.unscheduled
         if unit is not None:
-            current.append(
+            found.append(
                 UnscheduledUnit(
                     event=event,
                     unit_kind=unit.unit_kind,
@@ -417,8 +417,8 @@ def _current_marks(facts: LearnerFacts) -> list[Attendance | UnscheduledUnit]:
                 )
             )
         elif mark.session_id is not None:
-            current.append(Attendance(event, mark.session_id, mark.state, mark.minutes, mark.excuse))
-    return current
+            found.append(Attendance(event, mark.session_id, mark.state, mark.minutes, mark.excuse))
+    return found
 
 
 def _window(facts: LearnerFacts, enrolment: EnrolmentRecord) -> Window | None:
