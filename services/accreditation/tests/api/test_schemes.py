@@ -298,6 +298,18 @@ async def test_a_director_completes_module_by_module_and_then_the_programme() ->
     assert (standing.credits_provisional, standing.credits_confirmed) == ("0", "0")
 
 
+async def test_half_of_a_coaching_session_is_a_half_however_long_the_session_was() -> None:
+    scene = Scene()
+    scene.programme(R1)
+    scene.cohort("spring", R1, date(2024, 1, 10))
+    scene.placed("spring", "p1", R1, date(2024, 1, 10))
+    for number, length in enumerate((300, 120, 60)):
+        scene.unit("spring", "p1", "coaching", f"c{number}", date(2024, 2, 1), minutes=length, attended=length // 2)
+    await scene.settle()
+    completion = award(await scene.standing("spring", "p1"), "completion").explanation
+    assert [node.have for node in completion.children if node.title == "Six coaching sessions"] == ["1.5"]
+
+
 # Mentor Plus
 
 

@@ -237,6 +237,18 @@ def test_an_unscheduled_unit_of_another_module_does_not_count_for_a_module() -> 
     assert told.counted == ("e@0",)
 
 
+@pytest.mark.parametrize(
+    ("length", "minutes", "have"), [(800, 400, "0.5"), (300, 150, "0.5"), (60, 30, "0.5"), (None, 100, "0.25")]
+)
+def test_a_partial_record_is_measured_against_its_own_length_and_its_kinds_where_it_states_none(
+    length: int | None, minutes: int, have: str
+) -> None:
+    unit = UnscheduledUnit("e@1", "placement", START, "partial", minutes=minutes, length=length)
+    assert decided(rule("attended", unit_kind="placement", at_least=1), facts(unscheduled=(unit,))).have == Decimal(
+        have
+    )
+
+
 def test_an_excuse_that_lowered_the_need_is_among_the_facts_that_count() -> None:
     a_rule = rule("share-of-sessions", at_least="0.5")
     some = facts(sessions=days(3), attendances=(mark(0, "present"), mark(1, "excused", excuse="provider-fault")))
@@ -409,6 +421,7 @@ def any_facts(draw: st.DrawFn) -> RuleFacts:
                 draw(st.integers(0, 700)),
                 draw(EXCUSES),
                 (("sector", draw(st.sampled_from(["public", "private"]))),),
+                draw(st.sampled_from([None, 60, 800])),
             )
             for _ in range(draw(st.integers(0, 4)))
         ),

@@ -62,12 +62,16 @@ class StatusChange(Frozen):
 
 
 class Unscheduled(Frozen):
-    """A unit that its own record created. `record_id` is unique per learner and unit kind."""
+    """A unit that its own record created. `record_id` is unique per learner and unit kind.
+
+    `minutes` is its length; None in documents of releases that left it out.
+    """
 
     unit_kind: str
     record_id: str
     on: date
     attributes: tuple[tuple[str, str], ...] = ()
+    minutes: int | None = None
 
 
 class Mark(Frozen):

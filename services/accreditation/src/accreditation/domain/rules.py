@@ -62,7 +62,10 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True)
 class UnscheduledUnit:
-    """The current state of one unit that its own record created: a coaching session, a placement."""
+    """The current state of one unit that its own record created: a coaching session, a placement.
+
+    `minutes` were attended, for partial; `length` is the unit's own, None: its kind's.
+    """
 
     event: str
     unit_kind: str
@@ -72,6 +75,7 @@ class UnscheduledUnit:
     minutes: int | None = None
     excuse: str | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +372,9 @@ def _units(rule: Attended, programme: Programme, kind: UnitKind, facts: RuleFact
             continue
         if facts.window is not None and not facts.window.holds(unit.on):
             continue
+        length = unit.length or kind.minutes
         worth = _worth(
-            rule.treatment, programme, unit.state, attended=unit.minutes, scheduled=kind.minutes, excuse=unit.excuse
+            rule.treatment, programme, unit.state, attended=unit.minutes, scheduled=length, excuse=unit.excuse
         )
         if worth:
             have += worth

@@ -414,6 +414,7 @@ def _current_marks(facts: LearnerFacts) -> list[Attendance | UnscheduledUnit]:
                     minutes=mark.minutes,
                     excuse=mark.excuse,
                     attributes=unit.attributes,
+                    length=unit.minutes,
                 )
             )
         elif mark.session_id is not None:
