@@ -335,6 +335,29 @@ def test_true_at_a_date_is_the_standing_of_the_facts_up_to_it(attended: list[str
     assert standing(as_of(facts, Cut(true_at=on)), on) == standing(until, on)
 
 
+def registers(facts: LearnerFacts) -> tuple[list[str], bool]:
+    """What the course's completion says is missing, and whether it is still possible."""
+    award = standing(facts, TODAY).award("completion")
+    assert award is not None
+    return [each.text for each in award.explanation.missing], award.explanation.possible
+
+
+def test_a_late_joiner_is_told_of_no_register_that_enrolment_would_refuse() -> None:
+    for days, outstanding in ((49, "1 half-day"), (43, "1 half-day"), (42, "2 half-days")):
+        late = (status("requested", STARTS), status("placed", STARTS + timedelta(days=days), 2))
+        told = ["3 more half-days", f"{outstanding} held and not marked yet", "this can no longer be reached"]
+        assert registers(learner(statuses=late)) == (told, False)
+
+
+def test_who_withdrew_may_still_be_marked_for_the_days_before() -> None:
+    left = withdrawn(STARTS + timedelta(days=15))
+    told = ["2 more half-days", "2 half-days held and not marked yet"]
+    assert registers(learner(mark("s1"), statuses=left)) == (told, True)
+    assert state(standing(learner(*half(), statuses=left), TODAY)) == "pending"
+    told = ["2 more half-days", "1 half-day held and not marked yet", "this can no longer be reached"]
+    assert registers(learner(mark("s1"), statuses=withdrawn(STARTS + timedelta(days=14)))) == (told, False)
+
+
 # Revised results
 
 

@@ -391,7 +391,8 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
             for each in facts.ledger.live()
             if each.terms.credit is not None
         ),
-        ended=withdrawn_on is not None,
+        placed_on=enrolment.placed_on,
+        withdrawn_on=withdrawn_on,
     )
 
 
