@@ -131,6 +131,8 @@ def render_trees(standing: pb.Standing) -> None:
         certificate = f"; certificate {_certificate(award)}" if _certificate(award) else ""
         tree = Tree(f"[bold]{escape(award.title)}[/]: {state}{escape(worth + certificate)}")
         _grow(tree, award.explanation)
+        for each in award.waits_for:
+            tree.add(f"[dim]waits for: {escape(each.message)}[/]")
         out.print(tree)
 
 

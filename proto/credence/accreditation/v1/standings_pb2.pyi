@@ -200,6 +200,7 @@ class AwardStanding(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     REVIEW_ID_FIELD_NUMBER: _builtins.int
     HELD_FROM_COHORT_ID_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
     award_id: _builtins.str
     title: _builtins.str
     kind: _programme_pb2.AwardKind.ValueType
@@ -216,6 +217,12 @@ class AwardStanding(_message.Message):
     def explanation(self) -> Global___Explanation: ...
     @_builtins.property
     def certificate(self) -> Global___Certificate: ...
+    @_builtins.property
+    def waits_for(self) -> _containers.RepeatedCompositeFieldContainer[Global___Missing]:
+        """Of an award that is met: what must come before its confirmation, whoever confirms it, e.g. that of the credits it
+        counts ("credits-not-confirmed").
+        """
+
     def __init__(
         self,
         *,
@@ -228,10 +235,11 @@ class AwardStanding(_message.Message):
         certificate: Global___Certificate | None = ...,
         review_id: _builtins.str = ...,
         held_from_cohort_id: _builtins.str = ...,
+        waits_for: _abc.Iterable[Global___Missing] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "credit", b"credit", "explanation", b"explanation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "held_from_cohort_id", b"held_from_cohort_id", "kind", b"kind", "review_id", b"review_id", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "held_from_cohort_id", b"held_from_cohort_id", "kind", b"kind", "review_id", b"review_id", "state", b"state", "title", b"title", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

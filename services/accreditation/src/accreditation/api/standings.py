@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import grpc
 from accreditation.api.rows import check_names
 from accreditation.application.publishing import KINDS, credit_message
 from accreditation.domain.facts import Cut
-from accreditation.domain.rules import Explanation
+from accreditation.domain.rules import Explanation, Missing
 from accreditation.domain.standing import AwardStanding, Certificate, CertificateState, StandingState
 from accreditation.views.enrolments import ENROLMENTS
 from accreditation.views.standings import STANDING, Answer, get_standing, list_standings
@@ -119,6 +120,7 @@ def _award(award: AwardStanding, *, trees: bool) -> pb.AwardStanding:
         certificate=_certificate(award.certificate),
         review_id=award.review_id or "",
         held_from_cohort_id=award.held_from or "",
+        waits_for=_missing(award.waits_for),
     )
 
 
@@ -131,10 +133,14 @@ def _explanation(node: Explanation) -> pb.Explanation:
         need=_plain(node.need),
         unit=node.unit,
         facts=node.counted,
-        missing=[pb.Missing(code=each.code, message=each.text) for each in node.missing],
+        missing=_missing(node.missing),
         possible=node.possible,
         children=[_explanation(child) for child in node.children],
     )
+
+
+def _missing(missing: Sequence[Missing]) -> list[pb.Missing]:
+    return [pb.Missing(code=each.code, message=each.text) for each in missing]
 
 
 def _certificate(certificate: Certificate) -> pb.Certificate:

@@ -27,6 +27,7 @@ from accreditation.domain.credit import (
     Credit,
     Earned,
     Frozen,
+    Ledger,
     LedgerAward,
     Lost,
     SettleAwards,
@@ -66,7 +67,10 @@ class Certificate(Frozen):
 
 
 class AwardStanding(Frozen):
-    """One award of the programme. `met` is what the explanation says; `state` is what the ledger made of it."""
+    """One award of the programme. `met` is what the explanation says; `state` is what the ledger made of it.
+
+    `waits_for`: what must come before its confirmation, whoever confirms it.
+    """
 
     award_id: str
     title: str
@@ -78,6 +82,7 @@ class AwardStanding(Frozen):
     certificate: Certificate
     review_id: str | None = None
     held_from: str | None = None
+    waits_for: tuple[Missing, ...] = ()
 
 
 class Standing(Frozen):
@@ -154,12 +159,12 @@ def settlement(facts: LearnerFacts, found: Standing, today: date) -> SettleAward
 
 
 def confirmable(facts: LearnerFacts, found: Standing) -> tuple[str, ...]:
-    """Provisional awards that are still met and that the catalogue lets be confirmed without a board."""
+    """Provisional awards that are still met, wait for nothing, and may be confirmed without a board."""
     held = {each.terms.award_id: each for each in facts.ledger.awards if each.terms.cohort_id == facts.cohort_id}
     return tuple(
         each.award_id
         for each in found.awards
-        if each.met and each.state == "provisional" and not held[each.award_id].board_decides
+        if each.met and each.state == "provisional" and not each.waits_for and not held[each.award_id].board_decides
     )
 
 
@@ -204,7 +209,8 @@ def _award(
 ) -> AwardStanding:
     ledger = facts.ledger
     own_left_out = tuple(each for each in found.credits if (each.programme, each.award) != (programme.id, award.id))
-    tree = explain(award.rule, programme, replace(found, credits=own_left_out))
+    found = replace(found, credits=own_left_out)
+    tree = explain(award.rule, programme, found)
     if enrolment.placed_on is None:
         tree = _without_a_place(tree, enrolment.status)
     held = ledger.award(facts.cohort_id, award.id)
@@ -218,6 +224,7 @@ def _award(
         state=state,
         explanation=tree,
         certificate=_certificate(award, state, facts),
+        waits_for=_waits_for(award, programme, ledger, found, tree) if state in ("pending", "provisional") else (),
         review_id=held.review_id if held is not None and held.state == "under-review" else None,
         held_from=twin.terms.cohort_id if twin is not None else None,
     )
@@ -239,6 +246,28 @@ def _state(
             return "held-from-another-cohort", place.by
         case None:
             return "pending", None
+
+
+def _waits_for(
+    award: Award, programme: Programme, ledger: Ledger, found: RuleFacts, tree: Explanation
+) -> tuple[Missing, ...]:
+    """Credits that the award needs and that nobody has confirmed.
+
+    It is earned on what is provisional, but a confirmation is never taken back by itself: were those credits to go,
+    a qualification and its certificate would stand on nothing. Credits under review are not confirmed either: their
+    body is about to decide.
+    """
+    confirmed = {each.made for each in ledger.awards if each.state == "confirmed"}
+    firm, open_ = [], Decimal(0)
+    for each in found.credits:
+        if _ledger_version(each.event) in confirmed:
+            firm.append(each)
+        elif each.event in tree.counted:
+            open_ += each.credits
+    if not open_ or explain(award.rule, programme, replace(found, credits=tuple(firm))).satisfied:
+        return ()
+    words = f"credits that count and are not confirmed yet: {format(open_, 'f')}"
+    return (Missing(code="credits-not-confirmed", text=words),)
 
 
 def _without_a_place(tree: Explanation, status: EnrolmentStatus) -> Explanation:
@@ -319,8 +348,13 @@ def _earned(award: Award, facts: LearnerFacts, programme: Programme, tree: Expla
         cohort_starts_on=facts.cohort.starts_on,
     )
     ledger_facts = f"{credit.CATEGORY}-{facts.person_id}@"
-    rests_on = tuple(int(e.removeprefix(ledger_facts)) for e in tree.counted if e.startswith(ledger_facts))
+    rests_on = tuple(_ledger_version(each) for each in tree.counted if each.startswith(ledger_facts))
     return Earned(terms=terms, tree=tree.model_dump_json(), rests_on=rests_on)
+
+
+def _ledger_version(event: str) -> int:
+    """Of a fact of the ledger, `credit-<person>@<version>`."""
+    return int(event.rpartition("@")[2])
 
 
 def _lost(tree: Explanation, award_id: str) -> Lost:
