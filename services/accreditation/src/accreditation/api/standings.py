@@ -11,6 +11,7 @@ import grpc
 
 from accreditation.api.rows import check_names
 from accreditation.application.publishing import KINDS, credit_message
+from accreditation.domain.credit import Revocation
 from accreditation.domain.facts import Cut
 from accreditation.domain.rules import Explanation, Missing
 from accreditation.domain.standing import AwardStanding, Certificate, CertificateState, StandingState
@@ -121,7 +122,15 @@ def _award(award: AwardStanding, *, trees: bool) -> pb.AwardStanding:
         review_id=award.review_id or "",
         held_from_cohort_id=award.held_from or "",
         waits_for=_missing(award.waits_for),
+        revocation=revocation_message(award.revocation),
     )
+
+
+def revocation_message(revocation: Revocation | None) -> pb.Revocation | None:
+    if revocation is None:
+        return None
+    on = revocation.on
+    return pb.Revocation(reason_code=revocation.reason_code, revoked_on=on.isoformat() if on is not None else "")
 
 
 def _explanation(node: Explanation) -> pb.Explanation:

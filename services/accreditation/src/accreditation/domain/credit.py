@@ -25,7 +25,8 @@ CATEGORY = "credit"
 AwardState: TypeAlias = Literal["provisional", "confirmed", "under-review", "revoked"]
 ReviewOutcome: TypeAlias = Literal["upheld", "revoked", "restored"]
 LIVE: Final[frozenset[AwardState]] = frozenset({"provisional", "confirmed", "under-review"})
-REVIEW: Final = ("review_id", "review_basis", "review_opened_on", "review_outcome", "reason_code")  # of LedgerAward
+# What LedgerAward says of its latest review.
+REVIEW: Final = ("review_id", "review_basis", "review_opened_on", "review_outcome", "review_closed_on", "reason_code")
 UNRANKED: Final = 1_000_000
 
 
@@ -149,10 +150,17 @@ def effective_on(event: CreditEvent) -> date:
 # State
 
 
+class Revocation(Frozen):
+    """Why and when the awarding body revoked an award. `on` None: folded by a release that kept no date."""
+
+    reason_code: str
+    on: date | None
+
+
 class LedgerAward(Frozen):
     """An award that the ledger holds. `made` is the version that made it: the fact other rules may count.
 
-    `review_id` is the latest review, open while the state says so, and `review_outcome` how it closed.
+    `review_id` is the latest review, open while the state says so; `review_outcome` how it closed, `reason_code` why.
     `review_basis` is what it found: where the body upheld the award, it stands on that. What was revoked keeps its
     review while it is provisional again, so that no correction in between makes the body's decision forgotten.
     """
@@ -166,6 +174,7 @@ class LedgerAward(Frozen):
     review_basis: str | None = None
     review_opened_on: date | None = None
     review_outcome: ReviewOutcome | None = None
+    review_closed_on: date | None = None
     reason_code: str | None = None
 
     @property
@@ -176,6 +185,10 @@ class LedgerAward(Frozen):
     def was_revoked(self) -> bool:
         """It is revoked, or it was when it was earned again and the body has not confirmed it since."""
         return self.review_outcome == "revoked" and self.state in ("revoked", "provisional")
+
+    @property
+    def revocation(self) -> Revocation | None:
+        return Revocation(reason_code=self.reason_code or "", on=self.review_closed_on) if self.was_revoked else None
 
     @property
     def board_decides(self) -> bool:
@@ -236,11 +249,19 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
                 review_basis=event.basis,
                 review_opened_on=event.opened_on,
                 review_outcome=None,
+                review_closed_on=None,
+                reason_code=None,
             )
         case ReviewClosed():
             state = "revoked" if event.outcome == "revoked" else "confirmed"
             return _changed(
-                ledger, version, event, state=state, review_outcome=event.outcome, reason_code=event.reason_code
+                ledger,
+                version,
+                event,
+                state=state,
+                review_outcome=event.outcome,
+                review_closed_on=event.decided_on,
+                reason_code=event.reason_code,
             )
         case _:
             assert_never(event)

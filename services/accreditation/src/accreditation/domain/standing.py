@@ -30,6 +30,7 @@ from accreditation.domain.credit import (
     Ledger,
     LedgerAward,
     Lost,
+    Revocation,
     SettleAwards,
 )
 from accreditation.domain.facts import Cut, EnrolmentRecord, EnrolmentStatus, LearnerFacts, current, evidence_as_of
@@ -69,7 +70,8 @@ class Certificate(Frozen):
 class AwardStanding(Frozen):
     """One award of the programme. `met` is what the explanation says; `state` is what the ledger made of it.
 
-    `waits_for`: what must come before its confirmation, whoever confirms it.
+    `waits_for`: what must come before its confirmation, whoever confirms it. `revocation`: of an award that is
+    revoked, or that was when it was earned again.
     """
 
     award_id: str
@@ -83,6 +85,7 @@ class AwardStanding(Frozen):
     review_id: str | None = None
     held_from: str | None = None
     waits_for: tuple[Missing, ...] = ()
+    revocation: Revocation | None = None
 
 
 class Standing(Frozen):
@@ -215,6 +218,7 @@ def _award(
         tree = _without_a_place(tree, enrolment.status)
     held = ledger.award(facts.cohort_id, award.id)
     state, twin = _state(award, programme, facts, tree, held)
+    revocation = held.revocation if held is not None else None
     return AwardStanding(
         award_id=award.id,
         title=award.title,
@@ -223,8 +227,9 @@ def _award(
         met=tree.satisfied,
         state=state,
         explanation=tree,
-        certificate=_certificate(award, state, facts),
+        certificate=_certificate(award, state, facts, revocation),
         waits_for=_waits_for(award, programme, ledger, found, tree) if state in ("pending", "provisional") else (),
+        revocation=revocation,
         review_id=held.review_id if held is not None and held.state == "under-review" else None,
         held_from=twin.terms.cohort_id if twin is not None else None,
     )
@@ -299,12 +304,16 @@ def _without_a_place(tree: Explanation, status: EnrolmentStatus) -> Explanation:
     )
 
 
-def _certificate(award: Award, state: StandingState, facts: LearnerFacts) -> Certificate:
+def _certificate(award: Award, state: StandingState, facts: LearnerFacts, revocation: Revocation | None) -> Certificate:
     if not award.certificate:
         return Certificate(state="not-due", reason_code="no-certificate", reason="this award carries no certificate")
     if state == "under-review":
         words = "the award is under review by the awarding body"
         return Certificate(state="blocked", reason_code="under-review", reason=words)
+    if state == "revoked" and revocation is not None:
+        when = f" on {revocation.on}" if revocation.on is not None else ""
+        words = f"the awarding body revoked the award{when}: {revocation.reason_code}"
+        return Certificate(state="not-due", reason_code="revoked", reason=words)
     if state != "confirmed":
         return Certificate(state="not-due", reason_code="not-confirmed", reason="the award is not confirmed")
     if facts.person is not None and facts.person.erased:
