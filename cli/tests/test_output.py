@@ -102,6 +102,22 @@ def test_a_cell_is_shown_as_it_is_and_never_read_as_markup(capsys: pytest.Captur
     assert "[red]Zoë[/]" in capsys.readouterr().out
 
 
+def test_a_standing_tells_when_and_why_an_award_was_revoked_and_what_its_confirmation_waits_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    revocation = standings_pb2.Revocation(reason_code="appeal", revoked_on="2024-12-04")
+    waits_for = [standings_pb2.Missing(code="credits-not-confirmed", message="20 [credits]")]
+    revoked = standings_pb2.AwardStanding(title="One", state=standings_pb2.AWARD_STATE_REVOKED, revocation=revocation)
+    again = standings_pb2.AwardStanding(
+        title="Two", state=standings_pb2.AWARD_STATE_PROVISIONAL, revocation=revocation, waits_for=waits_for
+    )
+    standing.render_trees(standings_pb2.Standing(awards=[revoked, again]))
+    told = capsys.readouterr().out
+    assert "One: revoked (2024-12-04: appeal)" in told
+    assert "Two: provisional (revoked 2024-12-04: appeal)" in told
+    assert "waits for: 20 [credits]" in told
+
+
 def test_a_long_line_is_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     outcomes.line(of("ACCEPTED")[0], "x" * 150 + " " + "y" * 100)
     assert len(capsys.readouterr().out.splitlines()) == 1

@@ -105,8 +105,16 @@ def render_lines(standing: pb.Standing) -> None:
     table(
         "",
         ("award", "state", "credits", "certificate"),
-        ((a.title, AWARD_STATES.get(a.state, "?"), _credits(a), _certificate(a)) for a in standing.awards),
+        ((a.title, _state(a), _credits(a), _certificate(a)) for a in standing.awards),
     )
+
+
+def _state(award: pb.AwardStanding) -> str:
+    word = AWARD_STATES.get(award.state, "?")
+    if not award.HasField("revocation"):
+        return word
+    told = f"{award.revocation.revoked_on}: {award.revocation.reason_code}"
+    return f"{word} ({told})" if award.state == pb.AWARD_STATE_REVOKED else f"{word} (revoked {told})"
 
 
 def _credits(award: pb.AwardStanding) -> str:
@@ -126,11 +134,12 @@ def render_trees(standing: pb.Standing) -> None:
     """The standing with every rule's explanation."""
     out.print(_headline(standing))
     for award in standing.awards:
-        state = AWARD_STATES.get(award.state, "?")
         worth = f", {_credits(award)}" if _credits(award) else ""
         certificate = f"; certificate {_certificate(award)}" if _certificate(award) else ""
-        tree = Tree(f"[bold]{escape(award.title)}[/]: {state}{escape(worth + certificate)}")
+        tree = Tree(f"[bold]{escape(award.title)}[/]: {escape(_state(award) + worth + certificate)}")
         _grow(tree, award.explanation)
+        for each in award.waits_for:
+            tree.add(f"[dim]waits for: {escape(each.message)}[/]")
         out.print(tree)
 
 

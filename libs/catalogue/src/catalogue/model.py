@@ -115,7 +115,8 @@ class UnitKind(Part):
     units: Word = Field(default="units", description="The word for several, as in '2 days'.")
     minutes: Minutes | None = Field(
         default=None,
-        description="Length of one unscheduled unit: a partial record is measured against it. Unscheduled kinds only.",
+        description="Usual length of one unscheduled unit: what a partial record is measured against where it states "
+        "none of its own. Unscheduled kinds only.",
     )
     attributes: tuple[Attribute, ...] = Field(
         default=(), max_length=20, description="What each record of an unscheduled kind states."

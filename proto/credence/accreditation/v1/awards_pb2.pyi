@@ -238,6 +238,7 @@ class LedgerAward(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     REVIEW_ID_FIELD_NUMBER: _builtins.int
     AWARDING_BODY_ID_FIELD_NUMBER: _builtins.int
+    REVOCATION_FIELD_NUMBER: _builtins.int
     cohort_id: _builtins.str
     person_id: _builtins.str
     award_id: _builtins.str
@@ -250,6 +251,10 @@ class LedgerAward(_message.Message):
     awarding_body_id: _builtins.str
     @_builtins.property
     def credit(self) -> _programme_pb2.Credit: ...
+    @_builtins.property
+    def revocation(self) -> _standings_pb2.Revocation:
+        """As in AwardStanding."""
+
     def __init__(
         self,
         *,
@@ -264,10 +269,11 @@ class LedgerAward(_message.Message):
         state: _standings_pb2.AwardState.ValueType = ...,
         review_id: _builtins.str = ...,
         awarding_body_id: _builtins.str = ...,
+        revocation: _standings_pb2.Revocation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "revocation", b"revocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "awarding_body_id", b"awarding_body_id", "cohort_id", b"cohort_id", "credit", b"credit", "kind", b"kind", "person_id", b"person_id", "programme_id", b"programme_id", "programme_version", b"programme_version", "review_id", b"review_id", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "awarding_body_id", b"awarding_body_id", "cohort_id", b"cohort_id", "credit", b"credit", "kind", b"kind", "person_id", b"person_id", "programme_id", b"programme_id", "programme_version", b"programme_version", "review_id", b"review_id", "revocation", b"revocation", "state", b"state", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from credence.common.v1 import programme_pb2 as credence_dot_common_dot_v1_dot_p
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)credence/accreditation/v1/standings.proto\x12\x19\x63redence.accreditation.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a\"credence/common/v1/programme.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n\x12GetStandingRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07true_at\x18\x05 \x01(\t\"\xe4\x02\n\x08Standing\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x03 \x01(\t\x12\x19\n\x11programme_version\x18\x04 \x01(\r\x12\x11\n\tenrolment\x18\x05 \x01(\t\x12\x38\n\x06\x61wards\x18\x06 \x03(\x0b\x32(.credence.accreditation.v1.AwardStanding\x12\x1b\n\x13\x63redits_provisional\x18\x07 \x01(\t\x12\x19\n\x11\x63redits_confirmed\x18\x08 \x01(\t\x12\x0f\n\x07pending\x18\t \x01(\x08\x12=\n\x05\x62\x61sis\x18\n \x03(\x0b\x32..credence.accreditation.v1.Standing.BasisEntry\x1a,\n\nBasisEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xe9\x02\n\rAwardStanding\x12\x10\n\x08\x61ward_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.credence.common.v1.AwardKind\x12\x34\n\x05state\x18\x04 \x01(\x0e\x32%.credence.accreditation.v1.AwardState\x12*\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x1a.credence.common.v1.Credit\x12;\n\x0b\x65xplanation\x18\x06 \x01(\x0b\x32&.credence.accreditation.v1.Explanation\x12;\n\x0b\x63\x65rtificate\x18\x07 \x01(\x0b\x32&.credence.accreditation.v1.Certificate\x12\x11\n\treview_id\x18\x08 \x01(\t\x12\x1b\n\x13held_from_cohort_id\x18\t \x01(\t\"\xf8\x01\n\x0b\x45xplanation\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tsatisfied\x18\x03 \x01(\x08\x12\x0c\n\x04have\x18\x04 \x01(\t\x12\x0c\n\x04need\x18\x05 \x01(\t\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12\r\n\x05\x66\x61\x63ts\x18\x07 \x03(\t\x12\x33\n\x07missing\x18\x08 \x03(\x0b\x32\".credence.accreditation.v1.Missing\x12\x10\n\x08possible\x18\t \x01(\x08\x12\x38\n\x08\x63hildren\x18\n \x03(\x0b\x32&.credence.accreditation.v1.Explanation\"(\n\x07Missing\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"n\n\x0b\x43\x65rtificate\x12:\n\x05state\x18\x01 \x01(\x0e\x32+.credence.accreditation.v1.CertificateState\x12\x13\n\x0breason_code\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"r\n\x14ListStandingsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"h\n\x15ListStandingsResponse\x12\x36\n\tstandings\x18\x01 \x03(\x0b\x32#.credence.accreditation.v1.Standing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8c\x02\n\nAwardState\x12\x1b\n\x17\x41WARD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41WARD_STATE_NOT_MET\x10\x01\x12\x17\n\x13\x41WARD_STATE_PENDING\x10\x02\x12\x1b\n\x17\x41WARD_STATE_PROVISIONAL\x10\x03\x12\x19\n\x15\x41WARD_STATE_CONFIRMED\x10\x04\x12\x1c\n\x18\x41WARD_STATE_UNDER_REVIEW\x10\x05\x12\x16\n\x12\x41WARD_STATE_CAPPED\x10\x06\x12\x17\n\x13\x41WARD_STATE_REVOKED\x10\x07\x12(\n$AWARD_STATE_HELD_FROM_ANOTHER_COHORT\x10\x08*\x8e\x01\n\x10\x43\x65rtificateState\x12!\n\x1d\x43\x45RTIFICATE_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43\x45RTIFICATE_STATE_NOT_DUE\x10\x01\x12\x19\n\x15\x43\x45RTIFICATE_STATE_DUE\x10\x02\x12\x1d\n\x19\x43\x45RTIFICATE_STATE_BLOCKED\x10\x03\x32\x81\x02\n\x0fStandingService\x12n\n\x0bGetStanding\x12-.credence.accreditation.v1.GetStandingRequest\x1a#.credence.accreditation.v1.Standing\"\x0b\x8a\xb5\x18\x07\n\x05\x01\x04\x05\x06\x08\x12~\n\rListStandings\x12/.credence.accreditation.v1.ListStandingsRequest\x1a\x30.credence.accreditation.v1.ListStandingsResponse\"\n\x8a\xb5\x18\x06\n\x04\x01\x05\x06\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)credence/accreditation/v1/standings.proto\x12\x19\x63redence.accreditation.v1\x1a\x1f\x63redence/common/v1/access.proto\x1a\"credence/common/v1/programme.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n\x12GetStandingRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07true_at\x18\x05 \x01(\t\"\xe4\x02\n\x08Standing\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x03 \x01(\t\x12\x19\n\x11programme_version\x18\x04 \x01(\r\x12\x11\n\tenrolment\x18\x05 \x01(\t\x12\x38\n\x06\x61wards\x18\x06 \x03(\x0b\x32(.credence.accreditation.v1.AwardStanding\x12\x1b\n\x13\x63redits_provisional\x18\x07 \x01(\t\x12\x19\n\x11\x63redits_confirmed\x18\x08 \x01(\t\x12\x0f\n\x07pending\x18\t \x01(\x08\x12=\n\x05\x62\x61sis\x18\n \x03(\x0b\x32..credence.accreditation.v1.Standing.BasisEntry\x1a,\n\nBasisEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xdb\x03\n\rAwardStanding\x12\x10\n\x08\x61ward_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.credence.common.v1.AwardKind\x12\x34\n\x05state\x18\x04 \x01(\x0e\x32%.credence.accreditation.v1.AwardState\x12*\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x1a.credence.common.v1.Credit\x12;\n\x0b\x65xplanation\x18\x06 \x01(\x0b\x32&.credence.accreditation.v1.Explanation\x12;\n\x0b\x63\x65rtificate\x18\x07 \x01(\x0b\x32&.credence.accreditation.v1.Certificate\x12\x11\n\treview_id\x18\x08 \x01(\t\x12\x1b\n\x13held_from_cohort_id\x18\t \x01(\t\x12\x35\n\twaits_for\x18\n \x03(\x0b\x32\".credence.accreditation.v1.Missing\x12\x39\n\nrevocation\x18\x0b \x01(\x0b\x32%.credence.accreditation.v1.Revocation\"5\n\nRevocation\x12\x13\n\x0breason_code\x18\x01 \x01(\t\x12\x12\n\nrevoked_on\x18\x02 \x01(\t\"\xf8\x01\n\x0b\x45xplanation\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tsatisfied\x18\x03 \x01(\x08\x12\x0c\n\x04have\x18\x04 \x01(\t\x12\x0c\n\x04need\x18\x05 \x01(\t\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12\r\n\x05\x66\x61\x63ts\x18\x07 \x03(\t\x12\x33\n\x07missing\x18\x08 \x03(\x0b\x32\".credence.accreditation.v1.Missing\x12\x10\n\x08possible\x18\t \x01(\x08\x12\x38\n\x08\x63hildren\x18\n \x03(\x0b\x32&.credence.accreditation.v1.Explanation\"(\n\x07Missing\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"n\n\x0b\x43\x65rtificate\x12:\n\x05state\x18\x01 \x01(\x0e\x32+.credence.accreditation.v1.CertificateState\x12\x13\n\x0breason_code\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"r\n\x14ListStandingsRequest\x12\x11\n\tcohort_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"h\n\x15ListStandingsResponse\x12\x36\n\tstandings\x18\x01 \x03(\x0b\x32#.credence.accreditation.v1.Standing\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8c\x02\n\nAwardState\x12\x1b\n\x17\x41WARD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41WARD_STATE_NOT_MET\x10\x01\x12\x17\n\x13\x41WARD_STATE_PENDING\x10\x02\x12\x1b\n\x17\x41WARD_STATE_PROVISIONAL\x10\x03\x12\x19\n\x15\x41WARD_STATE_CONFIRMED\x10\x04\x12\x1c\n\x18\x41WARD_STATE_UNDER_REVIEW\x10\x05\x12\x16\n\x12\x41WARD_STATE_CAPPED\x10\x06\x12\x17\n\x13\x41WARD_STATE_REVOKED\x10\x07\x12(\n$AWARD_STATE_HELD_FROM_ANOTHER_COHORT\x10\x08*\x8e\x01\n\x10\x43\x65rtificateState\x12!\n\x1d\x43\x45RTIFICATE_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43\x45RTIFICATE_STATE_NOT_DUE\x10\x01\x12\x19\n\x15\x43\x45RTIFICATE_STATE_DUE\x10\x02\x12\x1d\n\x19\x43\x45RTIFICATE_STATE_BLOCKED\x10\x03\x32\x81\x02\n\x0fStandingService\x12n\n\x0bGetStanding\x12-.credence.accreditation.v1.GetStandingRequest\x1a#.credence.accreditation.v1.Standing\"\x0b\x8a\xb5\x18\x07\n\x05\x01\x04\x05\x06\x08\x12~\n\rListStandings\x12/.credence.accreditation.v1.ListStandingsRequest\x1a\x30.credence.accreditation.v1.ListStandingsResponse\"\n\x8a\xb5\x18\x06\n\x04\x01\x05\x06\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STANDINGSERVICE'].methods_by_name['GetStanding']._serialized_options = b'\212\265\030\007\n\005\001\004\005\006\010'
   _globals['_STANDINGSERVICE'].methods_by_name['ListStandings']._loaded_options = None
   _globals['_STANDINGSERVICE'].methods_by_name['ListStandings']._serialized_options = b'\212\265\030\006\n\004\001\005\006\010'
-  _globals['_AWARDSTATE']._serialized_start=1664
-  _globals['_AWARDSTATE']._serialized_end=1932
-  _globals['_CERTIFICATESTATE']._serialized_start=1935
-  _globals['_CERTIFICATESTATE']._serialized_end=2077
+  _globals['_AWARDSTATE']._serialized_start=1833
+  _globals['_AWARDSTATE']._serialized_end=2101
+  _globals['_CERTIFICATESTATE']._serialized_start=2104
+  _globals['_CERTIFICATESTATE']._serialized_end=2246
   _globals['_GETSTANDINGREQUEST']._serialized_start=175
   _globals['_GETSTANDINGREQUEST']._serialized_end=311
   _globals['_STANDING']._serialized_start=314
@@ -51,17 +51,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STANDING_BASISENTRY']._serialized_start=626
   _globals['_STANDING_BASISENTRY']._serialized_end=670
   _globals['_AWARDSTANDING']._serialized_start=673
-  _globals['_AWARDSTANDING']._serialized_end=1034
-  _globals['_EXPLANATION']._serialized_start=1037
-  _globals['_EXPLANATION']._serialized_end=1285
-  _globals['_MISSING']._serialized_start=1287
-  _globals['_MISSING']._serialized_end=1327
-  _globals['_CERTIFICATE']._serialized_start=1329
-  _globals['_CERTIFICATE']._serialized_end=1439
-  _globals['_LISTSTANDINGSREQUEST']._serialized_start=1441
-  _globals['_LISTSTANDINGSREQUEST']._serialized_end=1555
-  _globals['_LISTSTANDINGSRESPONSE']._serialized_start=1557
-  _globals['_LISTSTANDINGSRESPONSE']._serialized_end=1661
-  _globals['_STANDINGSERVICE']._serialized_start=2080
-  _globals['_STANDINGSERVICE']._serialized_end=2337
+  _globals['_AWARDSTANDING']._serialized_end=1148
+  _globals['_REVOCATION']._serialized_start=1150
+  _globals['_REVOCATION']._serialized_end=1203
+  _globals['_EXPLANATION']._serialized_start=1206
+  _globals['_EXPLANATION']._serialized_end=1454
+  _globals['_MISSING']._serialized_start=1456
+  _globals['_MISSING']._serialized_end=1496
+  _globals['_CERTIFICATE']._serialized_start=1498
+  _globals['_CERTIFICATE']._serialized_end=1608
+  _globals['_LISTSTANDINGSREQUEST']._serialized_start=1610
+  _globals['_LISTSTANDINGSREQUEST']._serialized_end=1724
+  _globals['_LISTSTANDINGSRESPONSE']._serialized_start=1726
+  _globals['_LISTSTANDINGSRESPONSE']._serialized_end=1830
+  _globals['_STANDINGSERVICE']._serialized_start=2249
+  _globals['_STANDINGSERVICE']._serialized_end=2506
 # @@protoc_insertion_point(module_scope)

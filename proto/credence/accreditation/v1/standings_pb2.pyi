@@ -200,6 +200,8 @@ class AwardStanding(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     REVIEW_ID_FIELD_NUMBER: _builtins.int
     HELD_FROM_COHORT_ID_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    REVOCATION_FIELD_NUMBER: _builtins.int
     award_id: _builtins.str
     title: _builtins.str
     kind: _programme_pb2.AwardKind.ValueType
@@ -216,6 +218,16 @@ class AwardStanding(_message.Message):
     def explanation(self) -> Global___Explanation: ...
     @_builtins.property
     def certificate(self) -> Global___Certificate: ...
+    @_builtins.property
+    def waits_for(self) -> _containers.RepeatedCompositeFieldContainer[Global___Missing]:
+        """Of an award that is met: what must come before its confirmation, whoever confirms it, e.g. that of the credits it
+        counts ("credits-not-confirmed").
+        """
+
+    @_builtins.property
+    def revocation(self) -> Global___Revocation:
+        """With AWARD_STATE_REVOKED, and after it until the board has confirmed the award again."""
+
     def __init__(
         self,
         *,
@@ -228,14 +240,41 @@ class AwardStanding(_message.Message):
         certificate: Global___Certificate | None = ...,
         review_id: _builtins.str = ...,
         held_from_cohort_id: _builtins.str = ...,
+        waits_for: _abc.Iterable[Global___Missing] | None = ...,
+        revocation: Global___Revocation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "credit", b"credit", "explanation", b"explanation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "revocation", b"revocation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "held_from_cohort_id", b"held_from_cohort_id", "kind", b"kind", "review_id", b"review_id", "state", b"state", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award_id", b"award_id", "certificate", b"certificate", "credit", b"credit", "explanation", b"explanation", "held_from_cohort_id", b"held_from_cohort_id", "kind", b"kind", "review_id", b"review_id", "revocation", b"revocation", "state", b"state", "title", b"title", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AwardStanding: _TypeAlias = AwardStanding  # noqa: Y015
+
+@_typing.final
+class Revocation(_message.Message):
+    """By the awarding body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    REVOKED_ON_FIELD_NUMBER: _builtins.int
+    reason_code: _builtins.str
+    revoked_on: _builtins.str
+    """Civil date."""
+    def __init__(
+        self,
+        *,
+        reason_code: _builtins.str = ...,
+        revoked_on: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason_code", b"reason_code", "revoked_on", b"revoked_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Revocation: _TypeAlias = Revocation  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
@@ -328,7 +367,7 @@ class Certificate(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     state: Global___CertificateState.ValueType
     reason_code: _builtins.str
-    """Stable, e.g. "no-name", "not-confirmed", "under-review", "no-certificate"."""
+    """Stable, e.g. "no-name", "not-confirmed", "under-review", "revoked", "no-certificate"."""
     reason: _builtins.str
     def __init__(
         self,

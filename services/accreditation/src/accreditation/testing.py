@@ -139,11 +139,23 @@ class Told:
             return self.tell(stream, corrected)
         return self.tell(stream, enrolment.AttendanceRecorded(session_id=session, value=value, provider_id="provider"))
 
-    def unit(self, cohort: str, person: str, kind: str, record: str, on: date, **attributes: str) -> int:
+    def unit(
+        self,
+        cohort: str,
+        person: str,
+        kind: str,
+        record: str,
+        on: date,
+        *,
+        minutes: int = 120,
+        attended: int = 0,
+        **attributes: str,
+    ) -> int:
+        """A record of that length, attended whole, or so many of its minutes."""
         made = attendance_pb2.UnscheduledUnit(
-            unit_kind=kind, record_id=record, on=on.isoformat(), attributes=attributes
+            unit_kind=kind, record_id=record, on=on.isoformat(), attributes=attributes, minutes=minutes
         )
-        value = attendance_pb2.AttendanceValue(state=STATES["present"])
+        value = attendance_pb2.AttendanceValue(state=STATES["partial" if attended else "present"], minutes=attended)
         recorded = enrolment.AttendanceRecorded(unscheduled=made, value=value, provider_id="provider")
         return self.tell(f"enrolment-{join_id(cohort, person)}", recorded)
 

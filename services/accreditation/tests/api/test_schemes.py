@@ -169,6 +169,62 @@ async def test_the_awarding_body_decides_a_review(decision: awards_pb2.ReviewDec
     assert await state_of(scene) == state
 
 
+async def test_a_revoked_award_is_shown_with_reason_and_date_as_long_as_the_board_has_not_confirmed_it_again() -> None:
+    scene = await passed_course()
+    await scene.confirm("autumn", "p1", "commissioning-credit")
+    scene.pass_days(1)
+    await scene.record(revised(assessments_pb2.RESULT_FAILED, replaces=3))
+    standing = await scene.standing("autumn", "p1")
+    assert not award(standing, "commissioning-credit").HasField("revocation")
+    scene.pass_days(1)
+    await scene.review("autumn", "p1", "commissioning-credit", awards_pb2.REVIEW_DECISION_REVOKE)
+
+    async def shown() -> tuple[standings_pb2.AwardStanding, awards_pb2.LedgerAward]:
+        request = awards_pb2.ListAwardsRequest(person_id="p1")
+        listed = await scene.world.call(AwardApi(scene.kernel).ListAwards, request, roles=["importer"])
+        held = next(each for each in listed.awards if each.award_id == "commissioning-credit")
+        return award(await scene.standing("autumn", "p1"), "commissioning-credit"), held
+
+    revoked = standings_pb2.Revocation(reason_code="board-minutes", revoked_on="2024-12-04")
+    told, held = await shown()
+    assert (told.revocation, held.revocation) == (revoked, revoked)
+    assert (told.certificate.state, told.certificate.reason_code) == (
+        standings_pb2.CERTIFICATE_STATE_NOT_DUE,
+        "revoked",
+    )
+    assert told.certificate.reason == "the awarding body revoked the award on 2024-12-04: board-minutes"
+    await scene.record(revised(assessments_pb2.RESULT_PASSED, replaces=4))
+    told, held = await shown()
+    assert told.state == standings_pb2.AWARD_STATE_PROVISIONAL
+    assert (told.revocation, held.revocation) == (revoked, revoked)
+    await scene.confirm("autumn", "p1", "commissioning-credit")
+    told, held = await shown()
+    assert not told.HasField("revocation")
+    assert not held.HasField("revocation")
+
+
+async def test_an_automatic_award_that_was_revoked_waits_for_the_board_however_often_it_comes_back() -> None:
+    scene = await commissioners(sessions=3)
+    version = 5  # of the third session's mark
+    assert await state_of(scene, "completion") == "CONFIRMED"
+
+    async def corrected(state: str) -> None:
+        nonlocal version
+        version = scene.attended("autumn", "p1", "s3", state, replaces=version)
+        await scene.settle()
+
+    await corrected("absent")
+    await scene.review("autumn", "p1", "completion", awards_pb2.REVIEW_DECISION_REVOKE)
+    for _ in range(2):
+        assert await state_of(scene, "completion") == "REVOKED"
+        await corrected("present")
+        assert await state_of(scene, "completion") == "PROVISIONAL"
+        await corrected("absent")
+    await corrected("present")
+    await scene.confirm("autumn", "p1", "completion")
+    assert await state_of(scene, "completion") == "CONFIRMED"
+
+
 async def test_a_board_confirms_nothing_that_is_not_met_or_not_its_own() -> None:
     scene = await commissioners()
     assert (await scene.confirm("autumn", "p1", "commissioning-credit")).code == "not-found"
@@ -274,6 +330,18 @@ async def test_a_director_completes_module_by_module_and_then_the_programme() ->
     assert {each.state for each in standing.awards} == {standings_pb2.AWARD_STATE_CONFIRMED}
     assert award(standing, "completion").certificate.reason_code == "no-name"
     assert (standing.credits_provisional, standing.credits_confirmed) == ("0", "0")
+
+
+async def test_half_of_a_coaching_session_is_a_half_however_long_the_session_was() -> None:
+    scene = Scene()
+    scene.programme(R1)
+    scene.cohort("spring", R1, date(2024, 1, 10))
+    scene.placed("spring", "p1", R1, date(2024, 1, 10))
+    for number, length in enumerate((300, 120, 60)):
+        scene.unit("spring", "p1", "coaching", f"c{number}", date(2024, 2, 1), minutes=length, attended=length // 2)
+    await scene.settle()
+    completion = award(await scene.standing("spring", "p1"), "completion").explanation
+    assert [node.have for node in completion.children if node.title == "Six coaching sessions"] == ["1.5"]
 
 
 # Mentor Plus

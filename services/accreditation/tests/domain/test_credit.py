@@ -180,6 +180,26 @@ def test_what_the_body_revoked_once_comes_back_for_the_body_to_confirm() -> None
     revoked.when(met(automatic)).then(made(terms(confirmation="board")))
 
 
+def test_what_the_body_revoked_stays_revoked_when_the_facts_come_and_go_again() -> None:
+    automatic, board_decides = terms(confirmation="automatic"), terms(confirmation="board")
+    revoked = (made(automatic), confirmed(), OPENED, closed("revoked"))
+    gone = given(CREDIT, *revoked, made(board_decides), taken_back())
+    gone.when(met(automatic)).then(made(board_decides))
+    gone.when(unmet()).then_nothing()
+    gone.when(board()).then_refused("not-provisional")
+    gone.when(decision("revoked")).then_nothing()
+    twice = given(CREDIT, *revoked, made(board_decides), taken_back(), made(board_decides), taken_back())
+    twice.when(met(automatic)).then(made(board_decides))
+
+
+def test_no_machine_confirms_what_the_body_revoked_once_whatever_its_terms_said_when_it_came_back() -> None:
+    automatic = terms(confirmation="automatic")
+    revoked = (made(automatic), confirmed(), OPENED, closed("revoked"), made(automatic), taken_back())
+    again = given(CREDIT, *revoked, made(automatic))
+    again.when(board(by="automatic")).then_refused("board-decides")
+    again.when(board()).then(confirmed())
+
+
 def test_only_a_provisional_award_is_confirmed() -> None:
     given(CREDIT, made(terms())).when(board()).then(confirmed())
     given(CREDIT, made(terms()), confirmed()).when(board()).then_nothing()

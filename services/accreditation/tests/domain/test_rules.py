@@ -30,6 +30,7 @@ from catalogue.testing import rules
 
 START = date(2024, 10, 1)
 YEAR = Window(START, date(2025, 10, 1))
+NEVER = "this can no longer be reached"
 
 PROGRAMME = Programme.model_validate(
     {
@@ -96,8 +97,9 @@ def mark(i: int, state: Any, minutes: int | None = None, excuse: str | None = No
     return Attendance(f"enrolment-c--p@{i + 2}", f"d{i}", state, minutes, excuse)
 
 
-def facts(now: date = START + timedelta(weeks=4), **fields: Any) -> RuleFacts:
-    return RuleFacts(now=now, window=YEAR, **fields)
+def facts(now: date = START + timedelta(weeks=4), placed_on: date | None = START, **fields: Any) -> RuleFacts:
+    """Of a learner placed from the first day, unless they say otherwise."""
+    return RuleFacts(now=now, window=YEAR, placed_on=placed_on, **fields)
 
 
 def decided(a_rule: Rule, some: RuleFacts) -> Explanation:
@@ -202,6 +204,34 @@ def test_unmarked_is_not_absent_a_held_session_may_still_be_marked() -> None:
     assert codes(told) == ["units-short", "no-longer-possible"]
 
 
+def test_only_sessions_from_the_placing_on_may_still_be_marked() -> None:
+    a_rule = rule("attended", unit_kind="day", at_least=2)
+    late = facts(sessions=days(5), placed_on=START + timedelta(weeks=3))
+    told = decided(a_rule, replace(late, now=YEAR.last))
+    assert [missing.text for missing in told.missing] == ["2 more days", "2 days held and not marked yet"]
+    assert told.possible, "the day of the placing is one of them"
+    a_day_later = decided(a_rule, replace(late, now=YEAR.last, placed_on=START + timedelta(weeks=3, days=1)))
+    assert codes(a_day_later) == ["units-short", "register-outstanding", "no-longer-possible"]
+
+
+def test_registers_of_the_days_before_a_withdrawal_are_still_due_and_no_others() -> None:
+    a_rule = rule("share-of-sessions", unit_kind="day", at_least="0.4")
+    left = facts(sessions=days(5), withdrawn_on=START + timedelta(weeks=2, days=1), now=YEAR.last)
+    told = decided(a_rule, replace(left, attendances=(mark(0, "present"),)))
+    assert [missing.text for missing in told.missing] == ["1 more day", "2 days held and not marked yet"]
+    assert told.possible
+    on_the_last_day = replace(left, withdrawn_on=START + timedelta(weeks=1))
+    told = decided(a_rule, on_the_last_day)
+    assert [missing.text for missing in told.missing][1:] == ["1 day held and not marked yet", NEVER]
+
+
+def test_without_a_place_no_register_is_outstanding_and_all_is_possible_until_the_learner_leaves() -> None:
+    a_rule = rule("attended", unit_kind="day", at_least=2)
+    waiting = facts(sessions=days(5), placed_on=None)
+    assert codes(decided(a_rule, waiting)) == ["units-short"]
+    assert codes(decided(a_rule, replace(waiting, withdrawn_on=YEAR.last))) == ["units-short", "no-longer-possible"]
+
+
 def test_a_share_of_no_session_is_never_reached() -> None:
     told = decided(rule("share-of-sessions", at_least="0.0001"), facts())
     assert (told.satisfied, told.possible) == (False, True)
@@ -235,6 +265,18 @@ def test_an_unscheduled_unit_of_another_module_does_not_count_for_a_module() -> 
     )
     told = decided(rule("attended", unit_kind="placement", module="risk", at_least=1), facts(unscheduled=units))
     assert told.counted == ("e@0",)
+
+
+@pytest.mark.parametrize(
+    ("length", "minutes", "have"), [(800, 400, "0.5"), (300, 150, "0.5"), (60, 30, "0.5"), (None, 100, "0.25")]
+)
+def test_a_partial_record_is_measured_against_its_own_length_and_its_kinds_where_it_states_none(
+    length: int | None, minutes: int, have: str
+) -> None:
+    unit = UnscheduledUnit("e@1", "placement", START, "partial", minutes=minutes, length=length)
+    assert decided(rule("attended", unit_kind="placement", at_least=1), facts(unscheduled=(unit,))).have == Decimal(
+        have
+    )
 
 
 def test_an_excuse_that_lowered_the_need_is_among_the_facts_that_count() -> None:
@@ -326,12 +368,12 @@ def test_credits_of_other_awards_do_not_count_where_awards_are_named() -> None:
 
 
 def test_no_condition_is_met_by_nothing_at_all() -> None:
-    told = decided(rule("always"), RuleFacts(now=START, ended=True))
+    told = decided(rule("always"), RuleFacts(now=START, withdrawn_on=START))
     assert (told.satisfied, told.have, told.need, told.counted) == (True, Decimal(0), Decimal(0), ())
 
 
 def test_a_learner_who_left_can_earn_nothing_more() -> None:
-    some = replace(facts(sessions=days(3)), ended=True)
+    some = facts(sessions=days(3), withdrawn_on=START)
     for a_rule in (
         rule("attended", unit_kind="day", at_least=1),
         rule("attended", unit_kind="placement", at_least=1),
@@ -409,6 +451,7 @@ def any_facts(draw: st.DrawFn) -> RuleFacts:
                 draw(st.integers(0, 700)),
                 draw(EXCUSES),
                 (("sector", draw(st.sampled_from(["public", "private"]))),),
+                draw(st.sampled_from([None, 60, 800])),
             )
             for _ in range(draw(st.integers(0, 4)))
         ),
@@ -429,7 +472,8 @@ def any_facts(draw: st.DrawFn) -> RuleFacts:
             )
             for _ in range(draw(st.integers(0, 4)))
         ),
-        ended=draw(st.integers(0, 5)) == 0,
+        placed_on=draw(st.none() | DAYS),
+        withdrawn_on=draw(st.none() | DAYS),
     )
 
 
@@ -533,9 +577,10 @@ def test_at_least_n_is_satisfied_by_n_conditions_and_by_no_fewer(n: int, outcome
 @given(ANY_RULE, any_facts(), st.data())
 def test_what_came_true_was_possible_before(a_rule: Rule, some: RuleFacts, data: st.DataObject) -> None:
     """Facts are taken back that may have come only later: a learner who then made it was never told it is too late."""
-    some = replace(some, ended=False)
+    some = replace(some, withdrawn_on=None)
+    enrolled = {each.id for each in some.sessions if some.may_be_marked_on(each.on)}
     later = (
-        {each.event for each in some.attendances}
+        {each.event for each in some.attendances if each.session in enrolled}
         | {each.event for each in some.unscheduled if each.on >= some.now}
         | {each.event for each in some.passed if each.component not in some.exhausted}
         | {each.event for each in some.meetings if each.on >= some.now}
@@ -552,9 +597,8 @@ def test_what_came_true_was_possible_before(a_rule: Rule, some: RuleFacts, data:
 @properties
 @given(ANY_RULE, any_facts())
 def test_sessions_are_possible_exactly_when_being_at_all_unmarked_ones_is_enough(a_rule: Rule, some: RuleFacts) -> None:
-    some = replace(some, ended=False)
     marked = {each.session for each in some.attendances}
-    unmarked = [each.id for each in some.sessions if each.id not in marked]
+    unmarked = [each.id for each in some.sessions if each.id not in marked and some.may_be_marked_on(each.on)]
     present = tuple(Attendance(f"z@{i}", session, "present") for i, session in enumerate(unmarked))
     best = replace(some, attendances=(*some.attendances, *present))
     for node_rule, node in paired(a_rule, decided(a_rule, some)):

@@ -27,6 +27,7 @@ from accreditation.domain.facts import (
     Session,
     SessionChange,
     StatusChange,
+    Unscheduled,
     as_of,
     keep,
 )
@@ -34,7 +35,7 @@ from accreditation.domain.standing import Standing, confirmable, look_again_on, 
 from accreditation.testing import schemes
 from eventcore.event import Event, Recorded
 
-R14, R7 = schemes()["r14-commissioners-course"], schemes()["r7-mentor-plus"]
+R1, R7, R14 = (schemes()[name] for name in ("r1-directors-leadership", "r7-mentor-plus", "r14-commissioners-course"))
 STARTS = date(2024, 10, 1)
 TODAY = date(2024, 12, 2)
 THEN = datetime(2024, 10, 1, 8, 0, tzinfo=UTC)
@@ -177,6 +178,37 @@ def test_only_days_before_a_withdrawal_count() -> None:
     assert state(standing(learner(*half(), statuses=withdrawn(day_after)), TODAY)) == "pending"
 
 
+def coached(on: date, state: Any = "present", version: int = 5) -> Mark:
+    unit = Unscheduled(unit_kind="coaching", record_id="c1", on=on)
+    return mark("", state, version).model_copy(update={"session_id": None, "unscheduled": unit})
+
+
+def coachings(facts: LearnerFacts, day: date = TODAY) -> int:
+    """How many coaching sessions the directors' programme counts."""
+    award = standing(replace(facts, programme=ProgrammeRecord(programme=R1, recorded=THEN)), day).award("completion")
+    assert award is not None
+    return int(next(node.have for node in award.explanation.children if node.id == "coaching"))
+
+
+def test_a_record_corrected_to_a_day_after_the_withdrawal_does_not_count_with_the_day_it_had_before() -> None:
+    left = withdrawn(date(2024, 10, 20))
+    first, moved = coached(date(2024, 10, 10)), coached(date(2024, 10, 20), version=8)
+    assert coachings(learner(first, statuses=left)) == 1
+    assert coachings(learner(first, moved, statuses=left)) == 0
+    back = coached(date(2024, 10, 12), version=9)
+    assert coachings(learner(first, moved, back, statuses=left)) == 1
+
+
+def test_true_at_a_date_is_what_stands_by_all_that_is_known_and_known_at_a_time_what_stood_then() -> None:
+    first, moved = coached(date(2024, 10, 10)), coached(date(2024, 10, 20), version=21)
+    facts = learner(first, moved)
+    on_the_day = Cut(true_at=date(2024, 10, 15))
+    assert coachings(as_of(facts, on_the_day)) == 0
+    assert coachings(as_of(facts, Cut(true_at=date(2024, 10, 20)))) == 1
+    before_the_correction = replace(on_the_day, known_at=THEN + timedelta(days=20))
+    assert coachings(as_of(facts, before_the_correction)) == 1
+
+
 def test_a_pass_after_the_withdrawal_earns_nothing() -> None:
     left = withdrawn(date(2024, 11, 25))
     late, early = passed(date(2024, 11, 25)), passed(date(2024, 11, 24))
@@ -194,6 +226,20 @@ def test_a_late_joiner_has_missed_what_was_held_before() -> None:
 def test_only_what_the_catalogue_confirms_by_itself_is_confirmable() -> None:
     facts = awarded(learner(*half(), assessment=passed()))
     assert confirmable(facts, standing(facts, TODAY)) == ("completion",)
+
+
+def test_what_the_body_revoked_once_is_never_confirmable_by_itself_again() -> None:
+    facts = awarded(learner(*half()))
+    gone = learner(*half()[:2])
+    revoked = tuple(a.model_copy(update={"state": "revoked", "review_outcome": "revoked"}) for a in facts.ledger.awards)
+    facts = replace(facts, credit=CreditRecord(person_id="p1", ledger=Ledger(version=4, awards=revoked)))
+    for _ in range(2):
+        facts = awarded(facts)
+        assert state(standing(facts, TODAY)) == "provisional"
+        assert confirmable(facts, standing(facts, TODAY)) == ()
+        lost = awarded(replace(facts, enrolment=gone.enrolment))
+        assert state(standing(lost, TODAY)) == "revoked"
+        facts = replace(lost, enrolment=facts.enrolment)
 
 
 def test_what_is_no_longer_met_is_not_confirmable() -> None:
@@ -287,6 +333,29 @@ def test_true_at_a_date_is_the_standing_of_the_facts_up_to_it(attended: list[str
         assessment=passed() if result and on >= date(2024, 11, 25) else None,
     )
     assert standing(as_of(facts, Cut(true_at=on)), on) == standing(until, on)
+
+
+def registers(facts: LearnerFacts) -> tuple[list[str], bool]:
+    """What the course's completion says is missing, and whether it is still possible."""
+    award = standing(facts, TODAY).award("completion")
+    assert award is not None
+    return [each.text for each in award.explanation.missing], award.explanation.possible
+
+
+def test_a_late_joiner_is_told_of_no_register_that_enrolment_would_refuse() -> None:
+    for days, outstanding in ((49, "1 half-day"), (43, "1 half-day"), (42, "2 half-days")):
+        late = (status("requested", STARTS), status("placed", STARTS + timedelta(days=days), 2))
+        told = ["3 more half-days", f"{outstanding} held and not marked yet", "this can no longer be reached"]
+        assert registers(learner(statuses=late)) == (told, False)
+
+
+def test_who_withdrew_may_still_be_marked_for_the_days_before() -> None:
+    left = withdrawn(STARTS + timedelta(days=15))
+    told = ["2 more half-days", "2 half-days held and not marked yet"]
+    assert registers(learner(mark("s1"), statuses=left)) == (told, True)
+    assert state(standing(learner(*half(), statuses=left), TODAY)) == "pending"
+    told = ["2 more half-days", "1 half-day held and not marked yet", "this can no longer be reached"]
+    assert registers(learner(mark("s1"), statuses=withdrawn(STARTS + timedelta(days=14)))) == (told, False)
 
 
 # Revised results

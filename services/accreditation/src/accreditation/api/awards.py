@@ -7,7 +7,7 @@ from typing import Any, Literal
 import grpc
 
 from accreditation.api.rows import check_names, reason_code
-from accreditation.api.standings import STATES
+from accreditation.api.standings import STATES, revocation_message
 from accreditation.application.awards import ConfirmWish, ReviewWish, confirm_awards, decide_reviews
 from accreditation.application.publishing import KINDS, credit_message
 from accreditation.domain.credit import AwardState, LedgerAward
@@ -122,4 +122,5 @@ def _award(person_id: str, award: LedgerAward) -> pb.LedgerAward:
         state=STATES[award.state],
         review_id=(award.review_id or "") if award.state == "under-review" else "",
         awarding_body_id=terms.body,
+        revocation=revocation_message(award.revocation),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,8 +11,9 @@ import grpc
 
 from accreditation.api.rows import check_names
 from accreditation.application.publishing import KINDS, credit_message
+from accreditation.domain.credit import Revocation
 from accreditation.domain.facts import Cut
-from accreditation.domain.rules import Explanation
+from accreditation.domain.rules import Explanation, Missing
 from accreditation.domain.standing import AwardStanding, Certificate, CertificateState, StandingState
 from accreditation.views.enrolments import ENROLMENTS
 from accreditation.views.standings import STANDING, Answer, get_standing, list_standings
@@ -119,7 +121,16 @@ def _award(award: AwardStanding, *, trees: bool) -> pb.AwardStanding:
         certificate=_certificate(award.certificate),
         review_id=award.review_id or "",
         held_from_cohort_id=award.held_from or "",
+        waits_for=_missing(award.waits_for),
+        revocation=revocation_message(award.revocation),
     )
+
+
+def revocation_message(revocation: Revocation | None) -> pb.Revocation | None:
+    if revocation is None:
+        return None
+    on = revocation.on
+    return pb.Revocation(reason_code=revocation.reason_code, revoked_on=on.isoformat() if on is not None else "")
 
 
 def _explanation(node: Explanation) -> pb.Explanation:
@@ -131,10 +142,14 @@ def _explanation(node: Explanation) -> pb.Explanation:
         need=_plain(node.need),
         unit=node.unit,
         facts=node.counted,
-        missing=[pb.Missing(code=each.code, message=each.text) for each in node.missing],
+        missing=_missing(node.missing),
         possible=node.possible,
         children=[_explanation(child) for child in node.children],
     )
+
+
+def _missing(missing: Sequence[Missing]) -> list[pb.Missing]:
+    return [pb.Missing(code=each.code, message=each.text) for each in missing]
 
 
 def _certificate(certificate: Certificate) -> pb.Certificate:

@@ -23,6 +23,9 @@ STANDING_PENDING = Refusal(
     "standing-pending", "something this award rests on has just changed and is being looked at: send it again"
 )
 NOT_MET = Refusal("not-met", "the award's rule is not met any more: look at its standing")
+CREDITS_NOT_CONFIRMED = Refusal(
+    "credits-not-confirmed", "this award counts credits that are not confirmed: have those confirmed first"
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ def _unfit(answer: Answer | None, award_id: str) -> Refusal | None:
     if answer is None or answer.pending:
         return STANDING_PENDING
     award = answer.standing.award(award_id)
-    return None if award is not None and award.met else NOT_MET
+    if award is None or not award.met:
+        return NOT_MET
+    return CREDITS_NOT_CONFIRMED if award.waits_for else None
 
 
 async def decide_reviews(kernel: Kernel, scope: Scope, wishes: Sequence[ReviewWish | Refusal]) -> list[Outcome[Ledger]]:

@@ -25,6 +25,8 @@ CATEGORY = "credit"
 AwardState: TypeAlias = Literal["provisional", "confirmed", "under-review", "revoked"]
 ReviewOutcome: TypeAlias = Literal["upheld", "revoked", "restored"]
 LIVE: Final[frozenset[AwardState]] = frozenset({"provisional", "confirmed", "under-review"})
+# What LedgerAward says of its latest review.
+REVIEW: Final = ("review_id", "review_basis", "review_opened_on", "review_outcome", "review_closed_on", "reason_code")
 UNRANKED: Final = 1_000_000
 
 
@@ -148,11 +150,19 @@ def effective_on(event: CreditEvent) -> date:
 # State
 
 
+class Revocation(Frozen):
+    """Why and when the awarding body revoked an award. `on` None: folded by a release that kept no date."""
+
+    reason_code: str
+    on: date | None
+
+
 class LedgerAward(Frozen):
     """An award that the ledger holds. `made` is the version that made it: the fact other rules may count.
 
-    `review_id` is the latest review, open while the state says so, and `review_outcome` how it closed.
-    `review_basis` is what it found: where the body upheld the award, it stands on that.
+    `review_id` is the latest review, open while the state says so; `review_outcome` how it closed, `reason_code` why.
+    `review_basis` is what it found: where the body upheld the award, it stands on that. What was revoked keeps its
+    review while it is provisional again, so that no correction in between makes the body's decision forgotten.
     """
 
     terms: AwardTerms
@@ -164,11 +174,25 @@ class LedgerAward(Frozen):
     review_basis: str | None = None
     review_opened_on: date | None = None
     review_outcome: ReviewOutcome | None = None
+    review_closed_on: date | None = None
     reason_code: str | None = None
 
     @property
     def upheld(self) -> bool:
         return self.review_outcome == "upheld"
+
+    @property
+    def was_revoked(self) -> bool:
+        """It is revoked, or it was when it was earned again and the body has not confirmed it since."""
+        return self.review_outcome == "revoked" and self.state in ("revoked", "provisional")
+
+    @property
+    def revocation(self) -> Revocation | None:
+        return Revocation(reason_code=self.reason_code or "", on=self.review_closed_on) if self.was_revoked else None
+
+    @property
+    def board_decides(self) -> bool:
+        return self.was_revoked or self.terms.confirmation == "board"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -201,11 +225,16 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
     match event:
         case AwardMade():
             made = LedgerAward(terms=event.terms, state="provisional", made=version, made_on=event.made_on)
+            before = ledger.award(*made.key)
+            if before is not None and before.was_revoked:
+                made = made.model_copy(update={name: getattr(before, name) for name in REVIEW})
             others = tuple(each for each in ledger.awards if each.key != made.key)
             return ledger.model_copy(update={"version": version, "awards": (*others, made)})
         case AwardTakenBack():
-            key = (event.cohort_id, event.award_id)
-            kept = tuple(each for each in ledger.awards if each.key != key)
+            held = ledger.award(event.cohort_id, event.award_id)
+            if held is not None and held.was_revoked:
+                return _changed(ledger, version, event, state="revoked")
+            kept = tuple(each for each in ledger.awards if each is not held)
             return ledger.model_copy(update={"version": version, "awards": kept})
         case AwardConfirmed():
             return _changed(ledger, version, event, state="confirmed", confirmed_on=event.decided_on)
@@ -220,18 +249,29 @@ def evolve(ledger: Ledger, event: CreditEvent, version: int) -> Ledger:
                 review_basis=event.basis,
                 review_opened_on=event.opened_on,
                 review_outcome=None,
+                review_closed_on=None,
+                reason_code=None,
             )
         case ReviewClosed():
             state = "revoked" if event.outcome == "revoked" else "confirmed"
             return _changed(
-                ledger, version, event, state=state, review_outcome=event.outcome, reason_code=event.reason_code
+                ledger,
+                version,
+                event,
+                state=state,
+                review_outcome=event.outcome,
+                review_closed_on=event.decided_on,
+                reason_code=event.reason_code,
             )
         case _:
             assert_never(event)
 
 
 def _changed(
-    ledger: Ledger, version: int, event: AwardConfirmed | ReviewOpened | ReviewClosed, **update: object
+    ledger: Ledger,
+    version: int,
+    event: AwardConfirmed | AwardTakenBack | ReviewOpened | ReviewClosed,
+    **update: object,
 ) -> Ledger:
     """The ledger with one award changed. Total: "as of" replays may lack the event that made it."""
     key = (event.cohort_id, event.award_id)
@@ -447,7 +487,7 @@ def _confirm(command: ConfirmAwards, ledger: Ledger) -> Sequence[CreditEvent] | 
             continue
         if command.objection is not None:
             return command.objection
-        if command.by == "automatic" and held.terms.confirmation != "automatic":
+        if command.by == "automatic" and held.board_decides:
             return Refusal("board-decides", f"{award_id} waits for its awarding body")
         if decided_on < held.made_on:
             return Refusal(

@@ -6,7 +6,7 @@ was known on a date, and what was true on it, are these documents with fewer val
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -62,12 +62,16 @@ class StatusChange(Frozen):
 
 
 class Unscheduled(Frozen):
-    """A unit that its own record created. `record_id` is unique per learner and unit kind."""
+    """A unit that its own record created. `record_id` is unique per learner and unit kind.
+
+    `minutes` is its length; None in documents of releases that left it out.
+    """
 
     unit_kind: str
     record_id: str
     on: date
     attributes: tuple[tuple[str, str], ...] = ()
+    minutes: int | None = None
 
 
 class Mark(Frozen):
@@ -86,6 +90,11 @@ class Mark(Frozen):
         if self.unscheduled is not None:
             return self.unscheduled.unit_kind, self.unscheduled.record_id
         return "", self.session_id or ""
+
+
+def current(marks: Iterable[Mark]) -> Iterable[Mark]:
+    """The latest value of each unit: a correction stands in the place of what it replaced."""
+    return {mark.unit: mark for mark in marks}.values()
 
 
 class EnrolmentRecord(Frozen):
@@ -121,15 +130,20 @@ class EnrolmentRecord(Frozen):
         return self.as_of(Cut(true_at=day)) or self.model_copy(update={"statuses": self.statuses[:1]})
 
     def attended_as_of(self, cut: Cut, sessions: Mapping[str, Session]) -> EnrolmentRecord:
-        """With the marks of units that lie within the cut. A mark of a session not known yet has no date yet."""
+        """With the marks that stand, by what is known, of units that lie within the cut.
+
+        What was corrected away never counts again: a record corrected to a day beyond the cut is not within it with
+        the day it had before. A mark of a session not known yet has no date yet.
+        """
+        known = (mark for mark in self.marks if cut.knows(mark.recorded))
 
         def admitted(mark: Mark) -> bool:
             if mark.unscheduled is not None:
                 return cut.admits(mark.recorded, mark.unscheduled.on)
             session = sessions.get(mark.session_id or "")
-            return cut.admits(mark.recorded, session.on) if session is not None else cut.knows(mark.recorded)
+            return session is None or cut.admits(mark.recorded, session.on)
 
-        return self.model_copy(update={"marks": tuple(mark for mark in self.marks if admitted(mark))})
+        return self.model_copy(update={"marks": tuple(mark for mark in current(known) if admitted(mark))})
 
 
 class Session(Frozen):

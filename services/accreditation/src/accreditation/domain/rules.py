@@ -62,7 +62,10 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True)
 class UnscheduledUnit:
-    """The current state of one unit that its own record created: a coaching session, a placement."""
+    """The current state of one unit that its own record created: a coaching session, a placement.
+
+    `minutes` were attended, for partial; `length` is the unit's own, None: its kind's.
+    """
 
     event: str
     unit_kind: str
@@ -72,6 +75,7 @@ class UnscheduledUnit:
     minutes: int | None = None
     excuse: str | None = None
     attributes: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,10 @@ class RuleFacts:
     """All that one learner's rules may count; nothing else decides.
 
     `window`: what is dated outside it neither counts nor is missed. `matched_on`: start of the mentoring match.
-    `exhausted`: components with no attempt left. `ended`: withdrawn or closed, nothing more can come. `now`: the
-    civil date in the programme's zone; it bears on what is still possible, never on what counts.
+    `exhausted`: components with no attempt left. `placed_on`, `withdrawn_on`: the days from which the learner has a
+    place (None: none yet) and no longer has it (None: still); after a withdrawal nothing more can come but registers
+    of the days before. `now`: the civil date in the programme's zone; it bears on what is still possible, never on
+    what counts.
     Raises ValueError when a session has two current marks: whoever collects the facts folds corrections first.
     """
 
@@ -133,7 +139,8 @@ class RuleFacts:
     meetings: tuple[Meeting, ...] = ()
     matched_on: date | None = None
     credits: tuple[HeldCredit, ...] = ()
-    ended: bool = False
+    placed_on: date | None = None
+    withdrawn_on: date | None = None
 
     def __post_init__(self) -> None:
         # Counting one session twice would earn an award with half the attendance.
@@ -141,6 +148,19 @@ class RuleFacts:
             raise ValueError("a session has two current marks")
         if len({each.id for each in self.sessions}) != len(self.sessions):
             raise ValueError("a session is listed twice")
+
+    @property
+    def ended(self) -> bool:
+        return self.withdrawn_on is not None
+
+    def enrolled_on(self, day: date) -> bool:
+        """Whether a register of that day may name the learner: enrolment refuses every other."""
+        placed = self.placed_on is not None and self.placed_on <= day
+        return placed and (self.withdrawn_on is None or day < self.withdrawn_on)
+
+    def may_be_marked_on(self, day: date) -> bool:
+        """The same, or it may yet be so: from which day on a place will be given, nobody knows."""
+        return self.enrolled_on(day) or (self.placed_on is None and not self.ended)
 
 
 class Missing(BaseModel):
@@ -320,7 +340,7 @@ def _partial(treatment: Treatment, attended: int, scheduled: int | None) -> Frac
 
 @dataclass(frozen=True, slots=True)
 class _Tally:
-    """Sessions of one rule: the sum of their worth, how many are the whole, how many are unmarked, and who counted."""
+    """Sessions of one rule: the sum of their worth, how many are the whole, how many may yet be marked, who counted."""
 
     have: Fraction
     whole: int
@@ -345,8 +365,8 @@ def _sessions(
         whole += 1
         mark = marks.get(session.id)
         if mark is None:
-            unmarked += 1
-            overdue += session.on < facts.now
+            unmarked += facts.may_be_marked_on(session.on)
+            overdue += facts.enrolled_on(session.on) and session.on < facts.now
             continue
         worth = _worth(
             treatment, programme, mark.state, attended=mark.minutes, scheduled=session.minutes, excuse=mark.excuse
@@ -368,8 +388,9 @@ def _units(rule: Attended, programme: Programme, kind: UnitKind, facts: RuleFact
             continue
         if facts.window is not None and not facts.window.holds(unit.on):
             continue
+        length = unit.length or kind.minutes
         worth = _worth(
-            rule.treatment, programme, unit.state, attended=unit.minutes, scheduled=kind.minutes, excuse=unit.excuse
+            rule.treatment, programme, unit.state, attended=unit.minutes, scheduled=length, excuse=unit.excuse
         )
         if worth:
             have += worth
@@ -435,11 +456,12 @@ def _short_of_sessions(code: str, tally: _Tally, need: Decimal, one: str, many: 
 def _sessions_possible(tally: _Tally, need: Decimal, facts: RuleFacts) -> bool:
     """Sessions to come, and held ones whose register is still due, may all yet be attended.
 
-    Sessions outside the window are not in the tally, so a closed window leaves only registers that are due.
+    Sessions outside the window are not in the tally, and of days without a place not unmarked: so a closed window and
+    a withdrawal leave only registers that are due.
     """
     if not facts.sessions:
         return _open(facts)  # nothing is scheduled yet: nobody can say that it is too late
-    return not facts.ended and tally.have + tally.unmarked >= Fraction(need)
+    return tally.have + tally.unmarked >= Fraction(need)
 
 
 # The rest

@@ -27,11 +27,13 @@ from accreditation.domain.credit import (
     Credit,
     Earned,
     Frozen,
+    Ledger,
     LedgerAward,
     Lost,
+    Revocation,
     SettleAwards,
 )
-from accreditation.domain.facts import Cut, EnrolmentRecord, EnrolmentStatus, LearnerFacts, evidence_as_of
+from accreditation.domain.facts import Cut, EnrolmentRecord, EnrolmentStatus, LearnerFacts, current, evidence_as_of
 from accreditation.domain.rules import (
     Attendance,
     CohortSession,
@@ -66,7 +68,11 @@ class Certificate(Frozen):
 
 
 class AwardStanding(Frozen):
-    """One award of the programme. `met` is what the explanation says; `state` is what the ledger made of it."""
+    """One award of the programme. `met` is what the explanation says; `state` is what the ledger made of it.
+
+    `waits_for`: what must come before its confirmation, whoever confirms it. `revocation`: of an award that is
+    revoked, or that was when it was earned again.
+    """
 
     award_id: str
     title: str
@@ -78,6 +84,8 @@ class AwardStanding(Frozen):
     certificate: Certificate
     review_id: str | None = None
     held_from: str | None = None
+    waits_for: tuple[Missing, ...] = ()
+    revocation: Revocation | None = None
 
 
 class Standing(Frozen):
@@ -154,12 +162,12 @@ def settlement(facts: LearnerFacts, found: Standing, today: date) -> SettleAward
 
 
 def confirmable(facts: LearnerFacts, found: Standing) -> tuple[str, ...]:
-    """Provisional awards that are still met and that the catalogue lets be confirmed without a board."""
+    """Provisional awards that are still met, wait for nothing, and may be confirmed without a board."""
     held = {each.terms.award_id: each for each in facts.ledger.awards if each.terms.cohort_id == facts.cohort_id}
     return tuple(
         each.award_id
         for each in found.awards
-        if each.met and each.state == "provisional" and held[each.award_id].terms.confirmation == "automatic"
+        if each.met and each.state == "provisional" and not each.waits_for and not held[each.award_id].board_decides
     )
 
 
@@ -204,11 +212,13 @@ def _award(
 ) -> AwardStanding:
     ledger = facts.ledger
     own_left_out = tuple(each for each in found.credits if (each.programme, each.award) != (programme.id, award.id))
-    tree = explain(award.rule, programme, replace(found, credits=own_left_out))
+    found = replace(found, credits=own_left_out)
+    tree = explain(award.rule, programme, found)
     if enrolment.placed_on is None:
         tree = _without_a_place(tree, enrolment.status)
     held = ledger.award(facts.cohort_id, award.id)
     state, twin = _state(award, programme, facts, tree, held)
+    revocation = held.revocation if held is not None else None
     return AwardStanding(
         award_id=award.id,
         title=award.title,
@@ -217,7 +227,9 @@ def _award(
         met=tree.satisfied,
         state=state,
         explanation=tree,
-        certificate=_certificate(award, state, facts),
+        certificate=_certificate(award, state, facts, revocation),
+        waits_for=_waits_for(award, programme, ledger, found, tree) if state in ("pending", "provisional") else (),
+        revocation=revocation,
         review_id=held.review_id if held is not None and held.state == "under-review" else None,
         held_from=twin.terms.cohort_id if twin is not None else None,
     )
@@ -239,6 +251,28 @@ def _state(
             return "held-from-another-cohort", place.by
         case None:
             return "pending", None
+
+
+def _waits_for(
+    award: Award, programme: Programme, ledger: Ledger, found: RuleFacts, tree: Explanation
+) -> tuple[Missing, ...]:
+    """Credits that the award needs and that nobody has confirmed.
+
+    It is earned on what is provisional, but a confirmation is never taken back by itself: were those credits to go,
+    a qualification and its certificate would stand on nothing. Credits under review are not confirmed either: their
+    body is about to decide.
+    """
+    confirmed = {each.made for each in ledger.awards if each.state == "confirmed"}
+    firm, open_ = [], Decimal(0)
+    for each in found.credits:
+        if _ledger_version(each.event) in confirmed:
+            firm.append(each)
+        elif each.event in tree.counted:
+            open_ += each.credits
+    if not open_ or explain(award.rule, programme, replace(found, credits=tuple(firm))).satisfied:
+        return ()
+    words = f"credits that count and are not confirmed yet: {format(open_, 'f')}"
+    return (Missing(code="credits-not-confirmed", text=words),)
 
 
 def _without_a_place(tree: Explanation, status: EnrolmentStatus) -> Explanation:
@@ -270,12 +304,16 @@ def _without_a_place(tree: Explanation, status: EnrolmentStatus) -> Explanation:
     )
 
 
-def _certificate(award: Award, state: StandingState, facts: LearnerFacts) -> Certificate:
+def _certificate(award: Award, state: StandingState, facts: LearnerFacts, revocation: Revocation | None) -> Certificate:
     if not award.certificate:
         return Certificate(state="not-due", reason_code="no-certificate", reason="this award carries no certificate")
     if state == "under-review":
         words = "the award is under review by the awarding body"
         return Certificate(state="blocked", reason_code="under-review", reason=words)
+    if state == "revoked" and revocation is not None:
+        when = f" on {revocation.on}" if revocation.on is not None else ""
+        words = f"the awarding body revoked the award{when}: {revocation.reason_code}"
+        return Certificate(state="not-due", reason_code="revoked", reason=words)
     if state != "confirmed":
         return Certificate(state="not-due", reason_code="not-confirmed", reason="the award is not confirmed")
     if facts.person is not None and facts.person.erased:
@@ -319,8 +357,13 @@ def _earned(award: Award, facts: LearnerFacts, programme: Programme, tree: Expla
         cohort_starts_on=facts.cohort.starts_on,
     )
     ledger_facts = f"{credit.CATEGORY}-{facts.person_id}@"
-    rests_on = tuple(int(e.removeprefix(ledger_facts)) for e in tree.counted if e.startswith(ledger_facts))
+    rests_on = tuple(_ledger_version(each) for each in tree.counted if each.startswith(ledger_facts))
     return Earned(terms=terms, tree=tree.model_dump_json(), rests_on=rests_on)
+
+
+def _ledger_version(event: str) -> int:
+    """Of a fact of the ledger, `credit-<person>@<version>`."""
+    return int(event.rpartition("@")[2])
 
 
 def _lost(tree: Explanation, award_id: str) -> Lost:
@@ -344,7 +387,7 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
     withdrawn_on = enrolment.withdrawn_on
     if withdrawn_on is not None:
         facts = evidence_as_of(facts, Cut(true_at=day_before(withdrawn_on)))
-    current = _current_marks(facts)
+    marks = _current_marks(facts)
     sessions = facts.cohort.sessions() if facts.cohort is not None else {}
     assessed = facts.assessment.state() if facts.assessment is not None else Assessments()
     programme = facts.programme.programme if facts.programme is not None else None
@@ -363,8 +406,8 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
             )
             for each in sessions.values()
         ),
-        attendances=tuple(each for each in current if isinstance(each, Attendance)),
-        unscheduled=tuple(each for each in current if isinstance(each, UnscheduledUnit)),
+        attendances=tuple(each for each in marks if isinstance(each, Attendance)),
+        unscheduled=tuple(each for each in marks if isinstance(each, UnscheduledUnit)),
         passed=tuple(
             Passed(f"assessment-{target}@{component.current.version}", name, component.current.carried_over)
             for name, component in assessed.components.items()
@@ -391,21 +434,22 @@ def rule_facts(facts: LearnerFacts, enrolment: EnrolmentRecord, today: date) -> 
             for each in facts.ledger.live()
             if each.terms.credit is not None
         ),
-        ended=withdrawn_on is not None,
+        placed_on=enrolment.placed_on,
+        withdrawn_on=withdrawn_on,
     )
 
 
 def _current_marks(facts: LearnerFacts) -> list[Attendance | UnscheduledUnit]:
-    """The latest value of each unit: a correction stands in the place of what it replaced."""
+    """The value that stands for each unit."""
     if facts.enrolment is None:
         return []
     target = join_id(facts.cohort_id, facts.person_id)
-    current: list[Attendance | UnscheduledUnit] = []
-    for mark in {mark.unit: mark for mark in facts.enrolment.marks}.values():
+    found: list[Attendance | UnscheduledUnit] = []
+    for mark in current(facts.enrolment.marks):
         event = f"enrolment-{target}@{mark.version}"
         unit = mark.unscheduled
         if unit is not None:
-            current.append(
+            found.append(
                 UnscheduledUnit(
                     event=event,
                     unit_kind=unit.unit_kind,
@@ -414,11 +458,12 @@ def _current_marks(facts: LearnerFacts) -> list[Attendance | UnscheduledUnit]:
                     minutes=mark.minutes,
                     excuse=mark.excuse,
                     attributes=unit.attributes,
+                    length=unit.minutes,
                 )
             )
         elif mark.session_id is not None:
-            current.append(Attendance(event, mark.session_id, mark.state, mark.minutes, mark.excuse))
-    return current
+            found.append(Attendance(event, mark.session_id, mark.state, mark.minutes, mark.excuse))
+    return found
 
 
 def _window(facts: LearnerFacts, enrolment: EnrolmentRecord) -> Window | None:

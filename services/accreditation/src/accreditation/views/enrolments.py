@@ -64,6 +64,7 @@ def _mark(event: Recorded[Any], message: events_pb2.AttendanceRecorded | events_
             record_id=unit.record_id,
             on=date.fromisoformat(unit.on),
             attributes=tuple(sorted(unit.attributes.items())),
+            minutes=unit.minutes or None,
         )
     state = _STATES[message.value.state]
     return Mark(
