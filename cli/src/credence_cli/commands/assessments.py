@@ -223,7 +223,7 @@ def _list(state: standings_pb2.AwardState.ValueType) -> Callable[[str, bool], No
         async def work() -> Exit:
             async with connected(Identity.of("awarding-body", bodies=[body])) as client:
                 request = awards_pb2.ListAwardsRequest(state=state, token=last_token())
-                answer = await client.call(award_stub(client).ListAwards, request)
+                answer = await client.whole(award_stub(client).ListAwards, request)
             rows = [
                 (a.cohort_id, a.person_id, a.award_id, a.credit.credits, AWARD_STATES.get(a.state, "?"), a.review_id)
                 for a in answer.awards

@@ -168,17 +168,10 @@ def render_enrolments(learners: list[enrolments_pb2.Enrolment]) -> None:
 
 
 async def list_enrolments(client: Client, cohort: str, token: str = "") -> list[enrolments_pb2.Enrolment]:
-    """All of a cohort's enrolments, page by page."""
-    found, page_token = list[enrolments_pb2.Enrolment](), ""
-    while True:
-        request = enrolments_pb2.ListEnrolmentsRequest(
-            cohort_id=cohort, token=token, page_size=ROWS_MAX, page_token=page_token
-        )
-        page = await client.call(enrolment_stub(client).ListEnrolments, request)
-        found += page.enrolments
-        page_token = page.next_page_token
-        if not page_token:
-            return found
+    """All of a cohort's enrolments."""
+    request = enrolments_pb2.ListEnrolmentsRequest(cohort_id=cohort, token=token, page_size=ROWS_MAX)
+    answer = await client.whole(enrolment_stub(client).ListEnrolments, request)
+    return list(answer.enrolments)
 
 
 def enrol(
