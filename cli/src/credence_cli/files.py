@@ -47,6 +47,15 @@ def write_secret(file: Path, text: str) -> None:
         raise CommandFailed(Exit.USAGE, f"{file} cannot be written: {error.strerror}") from error
 
 
+def keep_what_is_there(file: Path) -> None:
+    """Raises CommandFailed where writing would lose what somebody may have put into this file."""
+    if file.is_file():
+        raise CommandFailed(
+            Exit.USAGE,
+            f"{file} is there already, and may be filled in: name another file, or write over it with --force",
+        )
+
+
 def write_text(file: Path, text: str) -> None:
     """Raises CommandFailed; a full disk is told as one."""
     try:

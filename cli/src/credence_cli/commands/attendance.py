@@ -15,7 +15,7 @@ from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
-from credence_cli.files import read_sheet_bytes, write_text
+from credence_cli.files import keep_what_is_there, read_sheet_bytes, write_text
 from credence_cli.identity import Identity
 from credence_cli.limits import ROWS_MAX
 from credence_cli.output import out, say, show, table, write
@@ -44,15 +44,18 @@ def template(
     provider: Provider,
     session: Annotated[list[str] | None, typer.Option("--session", help="Only this session; repeatable.")] = None,
     out_file: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to the screen.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over the file that --out names.")] = False,
     as_json: Json = False,
 ) -> None:
     """The register to fill in: one line for each of your sessions and each learner on it, as CSV.
 
     Fill in `state` (present, late, partial with `minutes`, excused with `excuse`, absent) and post the file. A line
-    whose state stays empty marks nobody.
+    whose state stays empty marks nobody. A file that is there already may be filled in: it is not written over.
     """
 
     async def work() -> Exit:
+        if out_file is not None and not force:
+            keep_what_is_there(out_file)
         async with connected(_identity(provider)) as client:
             request = pb.GetRegisterTemplateRequest(
                 cohort_id=cohort, provider_id=provider, session_ids=session or [], token=last_token()
