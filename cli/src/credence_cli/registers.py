@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from credence.enrolment.v1 import attendance_pb2 as pb
 from credence_cli.limits import ATTRIBUTES_CHARS_MAX, CELL_CHARS_MAX
-from credence_cli.spreadsheet import Line, SheetUnreadable, quoted, read_lines, shown
+from credence_cli.spreadsheet import Line, SheetUnreadable, columns_of, quoted, read_lines, shown, squeezed
 
 COLUMNS = (
     "cohort",
@@ -100,14 +99,13 @@ def read_register(content: bytes) -> Register:
     if not lines:
         raise SheetUnreadable("the file is empty: get one to fill in with `credence attendance template`")
     header, *body = lines
-    names = [_squeezed(cell) for cell in header.cells]
-    columns = [_ALIASES.get(name) for name in names]
+    columns = columns_of(header, _ALIASES)
     _check_columns(columns)
     read = [_row(columns, line) for line in body]
     rows = tuple(row for row in read if row is not None)
     ignored = tuple(
-        shown(cell) for cell, name in zip(header.cells, names, strict=True)
-        if cell and name not in _ALIASES and name not in _FOR_THE_EYE
+        shown(cell) for cell, column in zip(header.cells, columns, strict=True)
+        if cell and column is None and squeezed(cell) not in _FOR_THE_EYE
     )  # fmt: skip
     return Register(rows, len(read) - len(rows), ignored)
 
@@ -139,18 +137,11 @@ def value_words(value: pb.AttendanceValue) -> str:
     return words + (f" ({value.excuse_code})" if value.excuse_code else "")
 
 
-def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _check_columns(columns: Sequence[str | None]) -> None:
-    known = Counter(column for column in columns if column)
-    if twice := sorted(column for column, times in known.items() if times > 1):
-        raise SheetUnreadable(f"two columns mean {', '.join(twice)}: leave one of them")
-    missing = [column for column in ("cohort", "state") if column not in known]
-    if not ("person" in known or "reference" in known):
+    missing = [column for column in ("cohort", "state") if column not in columns]
+    if not ("person" in columns or "reference" in columns):
         missing.append("person or reference")
-    if not ("session" in known or {"unit", "record"} <= known.keys()):
+    if not ("session" in columns or {"unit", "record"} <= set(columns)):
         missing.append("session (or unit and record)")
     if missing:
         raise SheetUnreadable(
