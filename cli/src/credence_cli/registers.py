@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from credence.enrolment.v1 import attendance_pb2 as pb
+from credence_cli.contract import UINT32_MAX, UINT64_MAX
 from credence_cli.limits import ATTRIBUTES_CHARS_MAX, CELL_CHARS_MAX
 from credence_cli.spreadsheet import Line, SheetUnreadable, columns_of, quoted, read_lines, shown, squeezed
 
@@ -70,8 +71,6 @@ STATE_WORDS = {
     pb.ATTENDANCE_STATE_ABSENT: "absent",
 }
 _DATES = ("%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%d %B %Y")
-_UINT64_MAX = 2**64 - 1
-_UINT32_MAX = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -179,16 +178,16 @@ class _Cells:
             learner_reference="" if self.text("person") else self.text("reference"),
             session_id=self.id("session"),
             value=pb.AttendanceValue(
-                state=self.state(), minutes=self.whole("minutes", _UINT32_MAX), excuse_code=self.id("excuse")
+                state=self.state(), minutes=self.whole("minutes", UINT32_MAX), excuse_code=self.id("excuse")
             ),
-            replaces=self.whole("replaces", _UINT64_MAX),
+            replaces=self.whole("replaces", UINT64_MAX),
             reason_code=self.id("reason"),
         )
         if self.text("unit"):
             row.unscheduled.unit_kind = self.id("unit")
             row.unscheduled.record_id = self.id("record")
             row.unscheduled.on = self.day("on")
-            row.unscheduled.minutes = self.whole("scheduled_minutes", _UINT32_MAX)
+            row.unscheduled.minutes = self.whole("scheduled_minutes", UINT32_MAX)
             row.unscheduled.attributes.update(self.attributes())
         return row
 

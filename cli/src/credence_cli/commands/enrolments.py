@@ -19,6 +19,7 @@ from credence.enrolment.v1 import (
 from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
+from credence_cli.contract import UINT32_MAX
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.files import read_sheet
 from credence_cli.identity import Identity
@@ -70,9 +71,12 @@ def open_cohort(
     programme: Annotated[str, typer.Option("--programme", help="The programme's id.")],
     starts_on: Annotated[str, typer.Option("--starts-on", help="First day, YYYY-MM-DD.")],
     provider: Annotated[str, typer.Option("--provider", help="Who posts the registers.")],
-    version: Annotated[int, typer.Option("--version", help="The programme's version.")] = 1,
+    version: Annotated[int, typer.Option("--version", min=1, max=UINT32_MAX, help="The programme's version.")] = 1,
     capacity: Annotated[
-        int | None, typer.Option("--capacity", help="Places; the programme's default unless given, 0: no limit.")
+        int | None,
+        typer.Option(
+            "--capacity", min=0, max=UINT32_MAX, help="Places; the programme's default unless given, 0: no limit."
+        ),
     ] = None,
     waiting_list: Annotated[
         bool | None,
