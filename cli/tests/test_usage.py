@@ -93,3 +93,15 @@ def test_output_that_has_no_letter_for_something_is_no_wrong_argument(capsys: py
         "✓".encode("ascii")
     assert fail(raised.value) == 7
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "redrive"])
+def test_a_service_that_the_consumer_is_not_of_is_a_usage_error(
+    home: Home, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    asked = answer_calls(monkeypatch, lambda request: pytest.fail(f"asked: {request}"))
+    ran = home.call("held", command, "--service", "enrolment", "--consumer", "mentoring.facts", exits=2)
+    assert "--consumer mentoring.facts is one of mentoring, not of enrolment: leave --service out" in " ".join(
+        ran.err.split()
+    )
+    assert asked == []

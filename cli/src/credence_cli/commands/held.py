@@ -71,7 +71,14 @@ def _selection(
 
 
 def _services(service: str | None, consumer: str | None) -> Sequence[str]:
-    return (service_of(consumer),) if consumer else chosen(service)
+    """Which to ask: the consumer's, else those that --service names. Raises BadParameter where the two differ."""
+    named = chosen(service)
+    if not consumer:
+        return named
+    its = service_of(consumer)
+    if its not in named:
+        raise typer.BadParameter(f"--consumer {consumer} is one of {its}, not of {service}: leave --service out")
+    return (its,)
 
 
 def _stub(client: Client, service: str) -> held_pb2_grpc.HeldServiceStub:
