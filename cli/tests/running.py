@@ -12,15 +12,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import typer
 
+from credence_cli.client import Client
 from credence_cli.embedded.kafka_jars import kafka_jars
 from credence_cli.main import app, main
 
@@ -122,6 +124,18 @@ class Home:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def answer_calls(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], Any]) -> list[Any]:
+    """`answer` stands for every service from here on; gives the requests as they come."""
+    asked = list[Any]()
+
+    async def call(_self: Client, _method: Any, request: Any, **_: Any) -> Any:
+        asked.append(type(request).FromString(request.SerializeToString()))
+        return answer(request)
+
+    monkeypatch.setattr(Client, "call", call)
+    return asked
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from typing import Any
+
 import grpc
 import pytest
 from rich.console import Console
 
+from cli.tests.running import Home
 from credence.operations.v1 import status_pb2 as pb
 from credence_cli.client import CallFailed
+from credence_cli.commands import status
 from credence_cli.commands.status import Seen, drawn
 from credence_cli.exits import CommandFailed, Exit
 
@@ -68,3 +74,26 @@ def test_a_check_is_shown_in_its_consumers_line_and_by_itself_before_there_is_on
     assert "held-mentoring.facts" not in after
     assert "fold-lag" not in after
     assert after.count("not known what is held") == 1
+
+
+def test_watched_into_a_file_each_look_is_there_before_the_next(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal one table is drawn over and over; elsewhere that would show nothing before the end."""
+    states = [pb.STATE_OK, pb.STATE_DEGRADED]
+    there = list[int]()
+
+    async def look(*_: Any) -> Seen:
+        assert isinstance(sys.stdout, io.StringIO)
+        there.append(sys.stdout.getvalue().count("enrolment"))
+        if not states:
+            raise KeyboardInterrupt
+        return Seen({"enrolment": pb.GetStatusResponse(state=states.pop(0))}, {})
+
+    monkeypatch.setattr(status, "look", look)
+    monkeypatch.setattr(status, "WATCH_EVERY_SECONDS", 0)
+    ran = home.call("status", "--watch")
+
+    assert there == [0, 1, 2]
+    assert [line.split() for line in ran.out.splitlines() if "enrolment" in line] == [
+        ["enrolment", "ok"],
+        ["enrolment", "degraded"],
+    ]

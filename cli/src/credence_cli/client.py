@@ -32,6 +32,24 @@ A = TypeVar("A", covariant=True)
 S = TypeVar("S")
 
 
+class PageRequest(Protocol):
+    """A query whose answer comes in pages."""
+
+    page_token: str
+
+
+class Page(Protocol):
+    """One page; `next_page_token` is empty on the last."""
+
+    next_page_token: str
+
+    def MergeFrom(self, other: Any) -> None: ...
+
+
+PQ = TypeVar("PQ", bound=PageRequest)
+PA = TypeVar("PA", bound=Page)
+
+
 class Method(Protocol[Q, A]):
     """A unary method of an asynchronous stub."""
 
@@ -105,6 +123,15 @@ class Client:
         known = "not known" if age == "unknown" else f"{age} s"
         say(f"What other services published may be missing here; its age is {known} (see `credence status`).")
 
+    async def whole(self, method: Method[PQ, PA], request: PQ) -> PA:
+        """A query's answer with what all its pages hold, however many there are. Raises CommandFailed."""
+        found = pages(lambda asked: self.call(method, asked), request)
+        answer = await anext(found)
+        async for page in found:
+            answer.MergeFrom(page)
+        answer.next_page_token = ""
+        return answer
+
     async def stream(self, method: Streaming[Q, A], request: Q, *, deadline: float) -> AsyncIterator[A]:
         """One call whose answer is a stream; it is all there once this ends. Raises CommandFailed."""
         metadata = (("authorization", f"Bearer {token_for(self.identity)}"),)
@@ -117,6 +144,16 @@ class Client:
     async def close(self) -> None:
         for channel in self._channels.values():
             await channel.close(None)
+
+
+async def pages(ask: Callable[[PQ], Awaitable[PA]], request: PQ) -> AsyncIterator[PA]:
+    """Every page of a query, from the first."""
+    while True:
+        page = await ask(request)
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 @asynccontextmanager

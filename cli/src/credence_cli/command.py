@@ -14,6 +14,7 @@ from rich.markup import escape
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.output import OutputClosed, err
+from credence_cli.spreadsheet import shown
 from credence_cli.topics import TopicsError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -35,6 +36,12 @@ def fail(error: Exception) -> int:
         case EmbeddedError() | TopicsError():
             err.print(f"[red]{escape(str(error))}[/]")
             return int(Exit.UNAVAILABLE)
+        case UnicodeEncodeError(reason="surrogates not allowed", object=text):
+            # Python reads bytes of the command line that are no UTF-8 as such: they can be no part of a message.
+            err.print(
+                f"[red]'{escape(shown(text))}' is not written in UTF-8: type it anew, at a terminal set to UTF-8[/]"
+            )
+            return int(Exit.USAGE)
         case OutputClosed():
             return int(Exit.OUTPUT_CLOSED)
         case OSError(errno=errno.ENOSPC):

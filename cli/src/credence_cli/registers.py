@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from credence.enrolment.v1 import attendance_pb2 as pb
+from credence_cli.contract import UINT32_MAX, UINT64_MAX
 from credence_cli.limits import ATTRIBUTES_CHARS_MAX, CELL_CHARS_MAX
-from credence_cli.spreadsheet import Line, SheetUnreadable, quoted, read_lines, shown
+from credence_cli.spreadsheet import Line, SheetUnreadable, columns_of, quoted, read_lines, shown, squeezed
 
 COLUMNS = (
     "cohort",
@@ -71,8 +71,6 @@ STATE_WORDS = {
     pb.ATTENDANCE_STATE_ABSENT: "absent",
 }
 _DATES = ("%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d %b %Y", "%d %B %Y")
-_UINT64_MAX = 2**64 - 1
-_UINT32_MAX = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -100,14 +98,13 @@ def read_register(content: bytes) -> Register:
     if not lines:
         raise SheetUnreadable("the file is empty: get one to fill in with `credence attendance template`")
     header, *body = lines
-    names = [_squeezed(cell) for cell in header.cells]
-    columns = [_ALIASES.get(name) for name in names]
+    columns = columns_of(header, _ALIASES)
     _check_columns(columns)
     read = [_row(columns, line) for line in body]
     rows = tuple(row for row in read if row is not None)
     ignored = tuple(
-        shown(cell) for cell, name in zip(header.cells, names, strict=True)
-        if cell and name not in _ALIASES and name not in _FOR_THE_EYE
+        shown(cell) for cell, column in zip(header.cells, columns, strict=True)
+        if cell and column is None and squeezed(cell) not in _FOR_THE_EYE
     )  # fmt: skip
     return Register(rows, len(read) - len(rows), ignored)
 
@@ -139,18 +136,11 @@ def value_words(value: pb.AttendanceValue) -> str:
     return words + (f" ({value.excuse_code})" if value.excuse_code else "")
 
 
-def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _check_columns(columns: Sequence[str | None]) -> None:
-    known = Counter(column for column in columns if column)
-    if twice := sorted(column for column, times in known.items() if times > 1):
-        raise SheetUnreadable(f"two columns mean {', '.join(twice)}: leave one of them")
-    missing = [column for column in ("cohort", "state") if column not in known]
-    if not ("person" in known or "reference" in known):
+    missing = [column for column in ("cohort", "state") if column not in columns]
+    if not ("person" in columns or "reference" in columns):
         missing.append("person or reference")
-    if not ("session" in known or {"unit", "record"} <= known.keys()):
+    if not ("session" in columns or {"unit", "record"} <= set(columns)):
         missing.append("session (or unit and record)")
     if missing:
         raise SheetUnreadable(
@@ -188,16 +178,16 @@ class _Cells:
             learner_reference="" if self.text("person") else self.text("reference"),
             session_id=self.id("session"),
             value=pb.AttendanceValue(
-                state=self.state(), minutes=self.whole("minutes", _UINT32_MAX), excuse_code=self.id("excuse")
+                state=self.state(), minutes=self.whole("minutes", UINT32_MAX), excuse_code=self.id("excuse")
             ),
-            replaces=self.whole("replaces", _UINT64_MAX),
+            replaces=self.whole("replaces", UINT64_MAX),
             reason_code=self.id("reason"),
         )
         if self.text("unit"):
             row.unscheduled.unit_kind = self.id("unit")
             row.unscheduled.record_id = self.id("record")
             row.unscheduled.on = self.day("on")
-            row.unscheduled.minutes = self.whole("scheduled_minutes", _UINT32_MAX)
+            row.unscheduled.minutes = self.whole("scheduled_minutes", UINT32_MAX)
             row.unscheduled.attributes.update(self.attributes())
         return row
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from credence_cli.limits import SHEET_BYTES_MAX, SHEET_LINES_MAX, SHOWN_CHARS_MAX
@@ -52,6 +54,23 @@ def read_lines(content: bytes) -> list[Line]:
     except csv.Error as error:
         raise SheetUnreadable(_not_csv(begins, str(error))) from error
     return found
+
+
+def squeezed(name: str) -> str:
+    """A column's name as people write it, without case, spaces and punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def columns_of(header: Line, names: Mapping[str, str]) -> tuple[str | None, ...]:
+    """What each column means, None where that is nothing; `names` are known ones, squeezed.
+
+    Raises SheetUnreadable where two mean the same.
+    """
+    columns = tuple(names.get(squeezed(cell)) for cell in header.cells)
+    times = Counter(column for column in columns if column)
+    if twice := sorted(column for column, found in times.items() if found > 1):
+        raise SheetUnreadable(f"two columns mean {', '.join(twice)}: leave one of them")
+    return columns
 
 
 def quoted(cell: object) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli.tests.oulad.in_memory import Platform, imported, planned, reconciled
 from cli.tests.oulad.samples import SAMPLE, write
+from credence_cli.commands import imports
 from credence_cli.commands.imports import app
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.oulad import files, oddities, report
+from credence_cli.oulad.importer import Imported
 from credence_cli.progress import Meter, Report
 
 
@@ -114,6 +119,71 @@ def test_a_wrong_folder_presentation_or_mapping_is_a_usage_error_before_anything
     assert isinstance(result.exception, CommandFailed)
     assert result.exception.exit_code is Exit.USAGE
     assert message in str(result.exception)
+
+
+@dataclass
+class Sending:
+    """Stands for the importer; fails, or is done, once it has sent something."""
+
+    failure: BaseException | None = None
+    meanwhile: Callable[[], None] = lambda: None
+    sent: int = 0
+    result: Imported = field(default_factory=Imported)
+
+    def __call__(self, *_: object) -> Sending:
+        return self
+
+    async def run(self, _: object) -> Imported:
+        self.sent += 1
+        self.meanwhile()
+        if self.failure is not None:
+            raise self.failure
+        return self.result
+
+
+def test_a_report_that_could_not_be_written_is_told_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "Importer", sending := Sending())
+    data, report_file = write(tmp_path / "data"), tmp_path / "nowhere" / "report.csv"
+    result = CliRunner().invoke(app, ["oulad", str(data), "--report", str(report_file)])
+    assert isinstance(result.exception, CommandFailed)
+    assert result.exception.exit_code is Exit.USAGE
+    assert "report.csv cannot be written: No such file" in str(result.exception)
+    assert sending.sent == 0
+
+
+def test_what_an_earlier_report_says_stays_until_there_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_file = tmp_path / "report.csv"
+    report_file.write_text("an earlier one")
+    before = list[str]()
+    monkeypatch.setattr(imports, "Importer", Sending(meanwhile=lambda: before.append(report_file.read_text())))
+    CliRunner().invoke(app, ["oulad", str(write(tmp_path / "data")), "--report", str(report_file)])
+    assert before == ["an earlier one"]
+    assert report_file.read_text().startswith("category,row,code,message\n")
+
+
+def test_a_report_that_cannot_be_written_in_the_end_costs_neither_the_summary_nor_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = write(tmp_path / "data"), tmp_path / "reports"
+    words = ["oulad", str(data), "--report", str(folder / "report.csv")]
+
+    def ended(failure: BaseException | None) -> Result:
+        folder.mkdir(exist_ok=True)
+        monkeypatch.setattr(imports, "Importer", Sending(failure, lambda: shutil.rmtree(folder)))
+        return CliRunner().invoke(app, words)
+
+    done = ended(None)
+    assert done.exit_code == int(Exit.USAGE)
+    assert "Odd in the data" in done.stdout
+    assert "report.csv cannot be written: No such file" in done.stderr
+
+    failed = ended(CommandFailed(Exit.UNAVAILABLE, "enrolment stays away"))
+    assert str(failed.exception) == "enrolment stays away"
+    assert "report.csv cannot be written: No such file" in failed.stderr
 
 
 def test_a_folder_above_the_data_set_is_as_good(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from credence.accreditation.v1 import assessments_pb2_grpc, awards_pb2, awards_p
 from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
+from credence_cli.contract import UINT64_MAX
 from credence_cli.exits import Exit
 from credence_cli.identity import Identity
 from credence_cli.output import show, table
@@ -118,7 +119,10 @@ def revise(
     component: Component,
     result: ResultWord,
     body: Body,
-    replaces: Annotated[int, typer.Option("--replaces", help="Version of the result it replaces (`assess show`).")],
+    replaces: Annotated[
+        int,
+        typer.Option("--replaces", min=1, max=UINT64_MAX, help="Version of the result it replaces (`assess show`)."),
+    ],
     reason: Annotated[str, typer.Option("--reason", help="A code, e.g. clerical-error.")],
     mark: Mark = "",
     on: On = None,
@@ -223,7 +227,7 @@ def _list(state: standings_pb2.AwardState.ValueType) -> Callable[[str, bool], No
         async def work() -> Exit:
             async with connected(Identity.of("awarding-body", bodies=[body])) as client:
                 request = awards_pb2.ListAwardsRequest(state=state, token=last_token())
-                answer = await client.call(award_stub(client).ListAwards, request)
+                answer = await client.whole(award_stub(client).ListAwards, request)
             rows = [
                 (a.cohort_id, a.person_id, a.award_id, a.credit.credits, AWARD_STATES.get(a.state, "?"), a.review_id)
                 for a in answer.awards

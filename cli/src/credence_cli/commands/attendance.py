@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +15,11 @@ from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
 from credence_cli.exits import CommandFailed, Exit
-from credence_cli.files import read_sheet_bytes, write_text
+from credence_cli.files import keep_what_is_there, read_sheet_bytes, write_text
 from credence_cli.identity import Identity
 from credence_cli.limits import ROWS_MAX
 from credence_cli.output import out, say, show, table, write
+from credence_cli.progress import Phases
 from credence_cli.registers import RegisterRow, read_register, value_words, write_template
 from credence_cli.spreadsheet import SheetUnreadable
 from credence_cli.state import last_token, remember
@@ -44,15 +45,18 @@ def template(
     provider: Provider,
     session: Annotated[list[str] | None, typer.Option("--session", help="Only this session; repeatable.")] = None,
     out_file: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to the screen.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over the file that --out names.")] = False,
     as_json: Json = False,
 ) -> None:
     """The register to fill in: one line for each of your sessions and each learner on it, as CSV.
 
     Fill in `state` (present, late, partial with `minutes`, excused with `excuse`, absent) and post the file. A line
-    whose state stays empty marks nobody.
+    whose state stays empty marks nobody. A file that is there already may be filled in: it is not written over.
     """
 
     async def work() -> Exit:
+        if out_file is not None and not force:
+            keep_what_is_there(out_file)
         async with connected(_identity(provider)) as client:
             request = pb.GetRegisterTemplateRequest(
                 cohort_id=cohort, provider_id=provider, session_ids=session or [], token=last_token()
@@ -84,21 +88,56 @@ def post(
     """Posts a register and shows the answer to every line. Posting it again is harmless.
 
     A different value for a line that is recorded is a conflict. To correct it, name in `replaces` the version of the
-    value you replace (the answer shows it) and a `reason` code.
+    value you replace (the answer shows it) and a `reason` code. A long file goes in parts: when one of them fails, the
+    answers to those before it are shown.
     """
 
     async def work() -> Exit:
         rows = read_file(file)
-        async with connected(_identity(provider)) as client:
-            answers = await post_rows(client, provider, rows, dry_run=dry_run)
-        show(
-            [{"line": row.line, **_as_data(a)} for row, a in zip(rows, answers, strict=True)],
-            as_json,
-            lambda: render(rows, answers, only_problems=only_problems, dry_run=dry_run),
-        )
-        return outcomes.exit_of([a.outcome for a in answers])
+        answers = dict[int, pb.AttendanceAnswer]()
+
+        def tell() -> None:
+            places = sorted(answers)
+            lines, told = [rows[i] for i in places], [answers[i] for i in places]
+            show(
+                [{"line": row.line, **_as_data(a)} for row, a in zip(lines, told, strict=True)],
+                as_json,
+                lambda: render(lines, told, only_problems=only_problems, dry_run=dry_run),
+            )
+
+        try:
+            async with connected(_identity(provider)) as client:
+                with Phases() as phases:
+                    async for part in _post_parts(client, provider, rows, dry_run=dry_run):
+                        answers.update(part)
+                        if len(rows) > ROWS_MAX:
+                            phases.show("posting", len(answers), len(rows))
+        except BaseException as failure:
+            # Also when it was interrupted: what was answered until then is told here or nowhere.
+            if answers:
+                tell()
+            if isinstance(failure, CommandFailed):
+                raise _broken_off(failure, len(rows), len(answers)) from failure
+            raise
+        tell()
+        return outcomes.exit_of([a.outcome for a in answers.values()])
 
     run(work())
+
+
+def _broken_off(failure: CommandFailed, lines: int, answered: int) -> CommandFailed:
+    """The same failure, which also says how far the register came."""
+    tried = min(ROWS_MAX, lines - answered)
+    return CommandFailed(
+        failure.exit_code,
+        str(failure),
+        (
+            *failure.details,
+            f"Of {lines} lines {answered} are answered, {tried} have no answer, "
+            f"{lines - answered - tried} were not sent.",
+            "Post the same file again: what is recorded stays as it is, and no line counts twice.",
+        ),
+    )
 
 
 def read_file(file: Path) -> tuple[RegisterRow, ...]:
@@ -115,26 +154,33 @@ def read_file(file: Path) -> tuple[RegisterRow, ...]:
 
 
 async def post_rows(
+    client: Client, provider: str, rows: Sequence[RegisterRow], *, wrote: Callable[[str], None]
+) -> list[pb.AttendanceAnswer]:
+    """One answer per line, in order. `wrote` is given the token of every part."""
+    answers = dict[int, pb.AttendanceAnswer]()
+    async for part in _post_parts(client, provider, rows, wrote=wrote):
+        answers.update(part)
+    return [answers[i] for i in range(len(rows))]
+
+
+async def _post_parts(
     client: Client,
     provider: str,
     rows: Sequence[RegisterRow],
     *,
     dry_run: bool = False,
     wrote: Callable[[str], None] = remember,
-) -> list[pb.AttendanceAnswer]:
-    """One answer per line, in order; lines that could not be understood are answered here and spoil no other.
-
-    `wrote` is given the token of every part.
-    """
-    answers = {i: _refused(row) for i, row in enumerate(rows) if row.row is None}
+) -> AsyncIterator[Mapping[int, pb.AttendanceAnswer]]:
+    """Answers by the line's place in `rows`, as they come; first of all to lines that could not be understood, which
+    are answered here and spoil no other."""
+    yield {i: _refused(row) for i, row in enumerate(rows) if row.row is None}
     posted = [(i, row.row) for i, row in enumerate(rows) if row.row is not None]
     for start in range(0, len(posted), ROWS_MAX):
         part = posted[start : start + ROWS_MAX]
         request = pb.PostAttendanceRequest(provider_id=provider, rows=[row for _, row in part], dry_run=dry_run)
         answer = await client.call(stub(client).PostAttendance, request)
         wrote(answer.token)
-        answers.update({i: a for (i, _), a in zip(part, answer.answers, strict=True)})
-    return [answers[i] for i in range(len(rows))]
+        yield {i: a for (i, _), a in zip(part, answer.answers, strict=True)}
 
 
 def render(

@@ -88,12 +88,7 @@ def list_programmes(
     async def work() -> Exit:
         async with connected(OPERATOR) as client:
             request = pb.ListProgrammesRequest(programme_id=programme, token=last_token())
-            answer = await client.call(stub(client).ListProgrammes, request)
-            while answer.next_page_token:
-                request.page_token = answer.next_page_token
-                page = await client.call(stub(client).ListProgrammes, request)
-                answer.programmes.extend(page.programmes)
-                answer.next_page_token = page.next_page_token
+            answer = await client.whole(stub(client).ListProgrammes, request)
         rows = [
             (p.id, p.version, p.title, p.owner.title, ", ".join(a.title for a in p.awards)) for p in answer.programmes
         ]

@@ -15,6 +15,7 @@ from credence.enrolment.v1 import catalogue_pb2
 from credence_cli.client import Client
 from credence_cli.commands.catalogue import OPERATOR, checked
 from credence_cli.commands.catalogue import stub as catalogue_stub
+from credence_cli.commands.running import Port
 from credence_cli.demo import commissioners, directors, mentoring
 from credence_cli.demo.stage import BODY, IMPORTER, Stage
 from credence_cli.embedded.home import credence_home
@@ -27,9 +28,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform running, with commands to try.")] = False,
-    port: Annotated[
-        int | None, typer.Option("--port", help="First of the consecutive ports to listen on; 0: any free ones.")
-    ] = None,
+    port: Port = None,
 ) -> None:
     """The whole platform on embedded servers: real Kafka, a MongoDB-protocol database, three services, three schemes.
 

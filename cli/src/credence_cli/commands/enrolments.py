@@ -19,11 +19,13 @@ from credence.enrolment.v1 import (
 from credence_cli import outcomes
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
+from credence_cli.contract import UINT32_MAX
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.files import read_sheet
 from credence_cli.identity import Identity
 from credence_cli.limits import ROWS_MAX
-from credence_cli.output import out, show, table
+from credence_cli.output import out, say, show, table
+from credence_cli.spreadsheet import SheetUnreadable, columns_of, shown
 from credence_cli.state import last_token
 
 cohort_app = typer.Typer(help="Cohorts and their sessions.", no_args_is_help=True)
@@ -37,6 +39,16 @@ STATUS_WORDS = {
     enrolments_pb2.ENROLMENT_STATUS_WITHDRAWN: "withdrawn",
     enrolments_pb2.ENROLMENT_STATUS_DECLINED: "declined",
 }
+
+# Columns as people name them, without case, spaces and punctuation.
+_COLUMNS = {
+    "person": "person", "personid": "person", "learner": "person", "learnerid": "person",
+    "name": "name", "fullname": "name",
+    "email": "email", "emailaddress": "email", "mail": "email",
+    "employer": "employer", "employerid": "employer",
+    "provider": "provider", "providerid": "provider",
+    "reference": "reference", "ref": "reference", "learnerreference": "reference", "yourreference": "reference",
+}  # fmt: skip
 
 CohortId = Annotated[str, typer.Argument(help="The cohort's id.")]
 
@@ -59,9 +71,12 @@ def open_cohort(
     programme: Annotated[str, typer.Option("--programme", help="The programme's id.")],
     starts_on: Annotated[str, typer.Option("--starts-on", help="First day, YYYY-MM-DD.")],
     provider: Annotated[str, typer.Option("--provider", help="Who posts the registers.")],
-    version: Annotated[int, typer.Option("--version", help="The programme's version.")] = 1,
+    version: Annotated[int, typer.Option("--version", min=1, max=UINT32_MAX, help="The programme's version.")] = 1,
     capacity: Annotated[
-        int | None, typer.Option("--capacity", help="Places; the programme's default unless given, 0: no limit.")
+        int | None,
+        typer.Option(
+            "--capacity", min=0, max=UINT32_MAX, help="Places; the programme's default unless given, 0: no limit."
+        ),
     ] = None,
     waiting_list: Annotated[
         bool | None,
@@ -168,17 +183,10 @@ def render_enrolments(learners: list[enrolments_pb2.Enrolment]) -> None:
 
 
 async def list_enrolments(client: Client, cohort: str, token: str = "") -> list[enrolments_pb2.Enrolment]:
-    """All of a cohort's enrolments, page by page."""
-    found, page_token = list[enrolments_pb2.Enrolment](), ""
-    while True:
-        request = enrolments_pb2.ListEnrolmentsRequest(
-            cohort_id=cohort, token=token, page_size=ROWS_MAX, page_token=page_token
-        )
-        page = await client.call(enrolment_stub(client).ListEnrolments, request)
-        found += page.enrolments
-        page_token = page.next_page_token
-        if not page_token:
-            return found
+    """All of a cohort's enrolments."""
+    request = enrolments_pb2.ListEnrolmentsRequest(cohort_id=cohort, token=token, page_size=ROWS_MAX)
+    answer = await client.whole(enrolment_stub(client).ListEnrolments, request)
+    return list(answer.enrolments)
 
 
 def enrol(
@@ -190,7 +198,7 @@ def enrol(
             "--file",
             "-f",
             help="A CSV with the columns person, name, email, employer, provider, reference; all but person may be "
-            "missing. People who are not registered yet are.",
+            "missing, and any other is refused. People who are not registered yet are.",
         ),
     ] = None,
     on: Annotated[
@@ -203,7 +211,10 @@ def enrol(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Registers people and asks for their places; who finds the cohort full waits."""
+    """Registers people and asks for their places; who finds the cohort full waits.
+
+    Where somebody cannot be registered, no place is asked for, for anybody: mend it and run it again.
+    """
 
     async def work() -> Exit:
         rows = [{"person": p} for p in people or []] + (_read(file) if file else [])
@@ -215,7 +226,12 @@ def enrol(
             registered = await client.call(people_stub(client).RegisterPeople, _registration(rows))
             refused = outcomes.exit_of(registered.outcomes)
             if refused:
-                return outcomes.report(registered, [f"person {r['person']}" for r in rows], as_json)
+                outcomes.report(registered, [f"person {r['person']}" for r in rows], as_json)
+                say(
+                    "No place was asked for, for anybody: mend what is named or leave it out, and run it again. "
+                    "Whoever is registered stays so."
+                )
+                return refused
             request = enrolments_pb2.RequestEnrolmentsRequest(rows=[_wish(cohort, row, on) for row in rows])
             answer = await client.call(enrolment_stub(client).RequestEnrolments, request)
             learners = {e.person_id: e for e in await _decided(client, cohort, answer, rows)}
@@ -250,14 +266,27 @@ def _status(enrolment: enrolments_pb2.Enrolment | None) -> str:
 
 def _read(file: Path) -> list[dict[str, str]]:
     lines = read_sheet(file)
-    columns = [cell.lower() for cell in lines[0].cells] if lines else []
+    try:
+        columns = columns_of(lines[0], _COLUMNS) if lines else ()
+    except SheetUnreadable as error:
+        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from error
     if "person" not in columns:
         raise CommandFailed(Exit.USAGE, f"{file}: the first line must name the columns, among them `person`")
+    # An address that is not registered with the person cannot be added later: none may be lost to a misspelt name.
+    if unknown := [shown(cell) for cell, column in zip(lines[0].cells, columns, strict=True) if cell and not column]:
+        raise CommandFailed(
+            Exit.USAGE,
+            f"{file}: columns without a meaning here: {', '.join(unknown)}. Name them as one of "
+            f"{', '.join(dict.fromkeys(_COLUMNS.values()))}, or take them out",
+        )
     for line in lines:
         # Which cell is one too many cannot be known: a name would be taken for an e-mail address.
         if any(line.cells[len(columns) :]):
             raise CommandFailed(Exit.USAGE, f"{file}: line {line.number} has more cells than there are columns")
-    return [{"person": "", **dict(zip(columns, line.cells, strict=False))} for line in lines[1:]]
+    return [
+        {"person": "", **{column: cell for column, cell in zip(columns, line.cells, strict=False) if column}}
+        for line in lines[1:]
+    ]
 
 
 def _registration(rows: list[dict[str, str]]) -> people_pb2.RegisterPeopleRequest:

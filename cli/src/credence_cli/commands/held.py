@@ -20,6 +20,7 @@ from credence.operations.v1 import held_pb2 as pb
 from credence.operations.v1 import held_pb2_grpc
 from credence_cli.client import Client, connected
 from credence_cli.command import Json, run
+from credence_cli.contract import UINT64_MAX
 from credence_cli.embedded.stack import SERVICES
 from credence_cli.exits import Exit
 from credence_cli.identity import Identity
@@ -70,7 +71,14 @@ def _selection(
 
 
 def _services(service: str | None, consumer: str | None) -> Sequence[str]:
-    return (service_of(consumer),) if consumer else chosen(service)
+    """Which to ask: the consumer's, else those that --service names. Raises BadParameter where the two differ."""
+    named = chosen(service)
+    if not consumer:
+        return named
+    its = service_of(consumer)
+    if its not in named:
+        raise typer.BadParameter(f"--consumer {consumer} is one of {its}, not of {service}: leave --service out")
+    return (its,)
 
 
 def _stub(client: Client, service: str) -> held_pb2_grpc.HeldServiceStub:
@@ -321,7 +329,9 @@ def redrive(
 def discard(
     consumer: Holder,
     stream: Stream,
-    version: Annotated[int, typer.Argument(min=1, help="The version at which it is stuck; no other can be given up.")],
+    version: Annotated[
+        int, typer.Argument(min=1, max=UINT64_MAX, help="The version at which it is stuck; no other can be given up.")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why; recorded for ever. Name no person in it.")],
     dry_run: DryRun = False,
     as_json: Json = False,

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from credence_cli.client import connected
-from credence_cli.command import Json, run
+from credence_cli.command import Json, fail, run
 from credence_cli.exits import CommandFailed, Exit
+from credence_cli.files import try_to_write
 from credence_cli.identity import Identity
 from credence_cli.oulad import files, mapping, oddities, plan, reconcile
 from credence_cli.oulad import report as reports
@@ -56,8 +57,10 @@ def oulad(
         wanted = presentation or []
         dataset, planned = _read(folder, mapping_file, wanted)
         odd = oddities.count(dataset, wanted)
+        if report is not None:
+            try_to_write(report)
         progress = Report()
-        compared = None
+        compared, reported = None, Exit.OK
         async with connected(IMPORTER) as client:
             importer = Importer(client, progress, in_flight)
             try:
@@ -67,8 +70,7 @@ def oulad(
             finally:
                 # Also when it was interrupted: what is known by now is worth having.
                 if report is not None:
-                    lines = reports.write(report, planned.left_out, importer.result.refused, compared)
-                    say(f"{lines} rows that were not taken are in {report}.")
+                    reported = _reported(report, planned, importer.result, compared)
 
         def render() -> None:
             reports.render_import(done, planned.left_out, odd)
@@ -76,11 +78,20 @@ def oulad(
                 reports.render_reconciled(compared)
 
         show(reports.as_data(done, planned.left_out, odd, compared), as_json, render)
-        if compared is not None:
-            return Exit.SOME_REFUSED if compared.unexplained else Exit.OK
-        return Exit.SOME_REFUSED if done.refused else Exit.OK
+        wrong = compared.unexplained if compared is not None else done.refused
+        return max(Exit.SOME_REFUSED if wrong else Exit.OK, reported)
 
     run(work())
+
+
+def _reported(file: Path, planned: plan.Plan, done: Imported, compared: reconcile.Reconciled | None) -> Exit:
+    """Writes the report. Where it cannot be written that is told, and how the import itself ended stays so."""
+    try:
+        lines = reports.write(file, planned.left_out, done.refused, compared)
+    except (CommandFailed, OSError) as error:
+        return Exit(fail(error))
+    say(f"{lines} rows that were not taken are in {file}.")
+    return Exit.OK
 
 
 async def _compared(reader: Reader, planned: plan.Plan, done: Imported) -> reconcile.Reconciled:

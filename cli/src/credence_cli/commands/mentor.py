@@ -77,7 +77,7 @@ def list_mentors(
     async def work() -> Exit:
         async with connected(ADMISSIONS) as client:
             request = mentors_pb2.ListMentorsRequest(in_standing_only=in_standing, token=last_token())
-            answer = await client.call(mentor_stub(client).ListMentors, request)
+            answer = await client.whole(mentor_stub(client).ListMentors, request)
         rows = [
             (
                 m.person_id,

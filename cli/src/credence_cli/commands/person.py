@@ -243,10 +243,5 @@ def erasures(as_json: Json = False) -> None:
 
 async def _listed(client: Client, service: str) -> dict[str, str]:
     """When the key of each was destroyed in this service."""
-    stub, found, after = privacy_stub(client, service), dict[str, str](), ""
-    while True:
-        page = await client.call(stub.ListErasures, pb.ListErasuresRequest(page_size=PAGE, page_token=after))
-        found |= {erasure.person_id: _instant(erasure.destroyed_at) for erasure in page.erasures}
-        after = page.next_page_token
-        if not after:
-            return found
+    answer = await client.whole(privacy_stub(client, service).ListErasures, pb.ListErasuresRequest(page_size=PAGE))
+    return {erasure.person_id: _instant(erasure.destroyed_at) for erasure in answer.erasures}

@@ -15,7 +15,7 @@ from credence_cli.command import Json
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.home import topics_file
-from credence_cli.embedded.stack import Stack
+from credence_cli.embedded.stack import LAST_PORT_BASE, Stack
 from credence_cli.exits import Exit
 from credence_cli.identity import ROLES, Identity, mint
 from credence_cli.output import out, say, show, table
@@ -31,6 +31,13 @@ Bootstrap = Annotated[
     typer.Option("--bootstrap", help="Kafka's address; CREDENCE_KAFKA_BOOTSTRAP, else the development stack's."),
 ]
 
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=0, max=LAST_PORT_BASE, help="First of the consecutive ports to listen on; 0: any free ones."
+    ),
+]
+
 
 def bootstrap_or_default(given: str | None) -> str:
     return given or os.environ.get("CREDENCE_KAFKA_BOOTSTRAP") or f"127.0.0.1:{stack_ports().kafka}"
@@ -38,9 +45,7 @@ def bootstrap_or_default(given: str | None) -> str:
 
 @stack_app.command()
 def up(
-    port: Annotated[
-        int | None, typer.Option("--port", help="First of the consecutive ports to listen on; 0: any free ones.")
-    ] = None,
+    port: Port = None,
     as_json: Json = False,
 ) -> None:
     """Starts what does not run and returns when all is ready; harmless when it is."""
@@ -68,7 +73,7 @@ def _show_status(stack: Stack, as_json: bool) -> None:
 def logs(
     part: Annotated[list[str] | None, typer.Argument(help="Only these parts.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 20,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=1_000_000, help="How many of the last lines.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")] = False,
 ) -> None:
     """What the parts say."""
@@ -88,9 +93,12 @@ def down(as_json: Json = False) -> None:
 def create_topics(
     bootstrap: Bootstrap = None,
     replication: Annotated[
-        int | None, typer.Option("--replication-factor", help="Instead of the declared one; 1 on a single node.")
+        int | None,
+        typer.Option(
+            "--replication-factor", min=1, max=32_767, help="Instead of the declared one; 1 on a single node."
+        ),
     ] = None,
-    wait: Annotated[float, typer.Option("--wait", help="Seconds to wait for Kafka.")] = 30.0,
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for Kafka.")] = 30.0,
     as_json: Json = False,
 ) -> None:
     """Creates the topics of deploy/topics.yml that are not there. Nothing that exists is changed."""

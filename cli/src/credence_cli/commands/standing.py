@@ -52,7 +52,10 @@ async def get_standing(
             raise typer.BadParameter(f"{known_at!r} is no instant like 2024-10-31T12:00:00Z") from None
         if instant.tzinfo is None:
             raise typer.BadParameter(f"{known_at!r} names no time zone; write 2024-10-31T12:00:00Z")
-        request.known_at.FromDatetime(instant)
+        try:
+            request.known_at.FromDatetime(instant)
+        except OverflowError:
+            raise typer.BadParameter(f"{known_at!r} is beyond the years 1 to 9999, in UTC") from None
     return await client.call(stub(client).GetStanding, request, identity=Identity.of("learner", person=person))
 
 

@@ -112,6 +112,10 @@ async def _watch(services: tuple[str, ...], *, as_json: bool) -> None:
             while True:
                 write(json.dumps((await look(client, services)).data()) + "\n")
                 await asyncio.sleep(WATCH_EVERY_SECONDS)
+        # A table is drawn over and over at a terminal only: a pipe or a file would be given the last one, at the end.
+        while not out.is_interactive:
+            out.print(drawn(await look(client, services)))
+            await asyncio.sleep(WATCH_EVERY_SECONDS)
         with Live(console=out, auto_refresh=False) as live:
             while True:
                 live.update(drawn(await look(client, services)), refresh=True)

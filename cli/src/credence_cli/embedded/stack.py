@@ -28,6 +28,8 @@ from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_s
 
 SERVICES = ("enrolment", "accreditation", "mentoring")
 DEFAULT_PORT_BASE = 19090
+_PORTS = 2 + 2 * len(SERVICES)
+LAST_PORT_BASE = 65_536 - _PORTS
 _DISK_BYTES_MIN = 2**30
 _HUNG_SECONDS = 10.0
 _HUNG_STOP_SECONDS = 5.0
@@ -47,8 +49,7 @@ class StackPorts:
     @classmethod
     def counted_from(cls, base: int) -> "StackPorts":
         """`base` is Kafka's, the next MongoDB's, then two for each service; base 0 means free ports."""
-        count = 2 + 2 * len(SERVICES)
-        ports = iter(_free_ports(count) if base == 0 else range(base, base + count))
+        ports = iter(_free_ports(_PORTS) if base == 0 else range(base, base + _PORTS))
         kafka, mongo = next(ports), next(ports)
         pairs = {name: (next(ports), next(ports)) for name in SERVICES}
         return cls(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from credence.accreditation.v1 import (
     assessments_pb2,
@@ -21,7 +21,7 @@ from credence.accreditation.v1.assessments_pb2 import ListAssessmentsRequest
 from credence.accreditation.v1.awards_pb2 import ListAwardsRequest
 from credence.enrolment.v1 import enrolments_pb2_grpc
 from credence.enrolment.v1.enrolments_pb2 import ListEnrolmentsRequest
-from credence_cli.client import A, CallFailed, Client, Method, Q
+from credence_cli.client import PA, PQ, A, CallFailed, Client, Method, Q, pages
 from credence_cli.exits import Exit
 from credence_cli.oulad.plan import Key
 from credence_cli.oulad.reconcile import Answers, Award, Result, Standing
@@ -50,18 +50,6 @@ _AWARDS: Final[Mapping[int, str]] = {
 }
 # On their way to "confirmed": these programmes confirm by themselves.
 _ON_THE_WAY: Final = {standings_pb2.AWARD_STATE_PENDING, standings_pb2.AWARD_STATE_PROVISIONAL}
-
-
-class _PageRequest(Protocol):
-    page_token: str
-
-
-class _Page(Protocol):
-    next_page_token: str
-
-
-PQ = TypeVar("PQ", bound=_PageRequest)
-PA = TypeVar("PA", bound=_Page)
 
 
 @dataclass
@@ -151,14 +139,9 @@ class Reader:
         request = standings_pb2.ListStandingsRequest(cohort_id=cohort, page_size=_PAGE)
         return [each async for page in self._pages(stub.ListStandings, request) for each in page.standings]
 
-    async def _pages(self, method: Method[PQ, PA], request: PQ) -> AsyncIterator[PA]:
-        """Every page of a query, from the first."""
-        while True:
-            page = await self._asked(method, request)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+    def _pages(self, method: Method[PQ, PA], request: PQ) -> AsyncIterator[PA]:
+        """Every page of a query, each asked for as `_asked` does."""
+        return pages(lambda asked: self._asked(method, asked), request)
 
     async def _asked(self, method: Method[Q, A], request: Q) -> A:
         """One query, asked again while a server is away or has not caught up, within `away_seconds`."""

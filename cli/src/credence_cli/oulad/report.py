@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from credence_cli.exits import CommandFailed, Exit
+from credence_cli.files import writing
 from credence_cli.oulad import oddities
 from credence_cli.oulad.importer import Imported, Refused
 from credence_cli.oulad.plan import NotTaken
@@ -23,7 +23,7 @@ _SHOWN: Final = 20
 def write(path: Path, left_out: Iterable[NotTaken], refused: Iterable[Refused], compared: Reconciled | None) -> int:
     """Every row that was not taken, and every difference nobody explains; the number of lines.
 
-    Raises CommandFailed where the file cannot be written.
+    Raises as `files.writing` does.
     """
     lines: list[Sequence[str]] = [(n.category, _row(n.where, n.key), n.code, n.message) for n in left_out]
     for each in refused:
@@ -33,13 +33,10 @@ def write(path: Path, left_out: Iterable[NotTaken], refused: Iterable[Refused], 
         for each_ in category.unexplained:
             message = f"expected {each_.expected or 'nothing'}, found {each_.found or 'nothing'}"
             lines.append((category.category, _row("", each_.key), "unexplained", message))
-    try:
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows(lines)
-    except OSError as error:
-        raise CommandFailed(Exit.USAGE, f"{path} cannot be written: {error.strerror}") from error
+    with writing(path), path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        writer.writerows(lines)
     return len(lines)
 
 
