@@ -11,10 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.markup import escape
 
-from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.output import OutputClosed, err
-from credence_cli.topics import TopicsError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -32,9 +30,6 @@ def fail(error: Exception) -> int:
             for detail in error.details:
                 err.print(f"  {escape(detail)}")
             return int(error.exit_code)
-        case EmbeddedError() | TopicsError():
-            err.print(f"[red]{escape(str(error))}[/]")
-            return int(Exit.UNAVAILABLE)
         case OutputClosed():
             return int(Exit.OUTPUT_CLOSED)
         case OSError(errno=errno.ENOSPC):

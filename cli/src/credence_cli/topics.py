@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from credence_cli.exits import CommandFailed, Exit
+
 if TYPE_CHECKING:
     from kafka import TopicPartition
     from kafka.admin import KafkaAdminClient
@@ -28,8 +30,14 @@ _BOOTSTRAP_SECONDS = 10.0
 _MIN_INSYNC = "min.insync.replicas"
 
 
-class TopicsError(Exception):
-    """Something the operator can act on: one sentence that says what is wrong and what to do next."""
+class TopicsError(CommandFailed):
+    """Something the operator can act on: one sentence that says what is wrong and what to do next.
+
+    Running it again may help, unless its exit code says something else.
+    """
+
+    def __init__(self, message: str, exit_code: Exit = Exit.UNAVAILABLE) -> None:
+        super().__init__(exit_code, message)
 
 
 class _Strict(BaseModel):
@@ -122,12 +130,12 @@ def read_topics(file: Path) -> tuple[DeclaredTopic, ...]:
     try:
         content = TopicsFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except OSError as error:
-        raise TopicsError(f"The topics file {file} cannot be read: {error.strerror}.") from error
+        raise TopicsError(f"The topics file {file} cannot be read: {error.strerror}.", Exit.USAGE) from error
     except yaml.YAMLError as error:
-        raise TopicsError(f"The topics file {file} is not YAML: {error}") from error
+        raise TopicsError(f"The topics file {file} is not YAML: {error}", Exit.USAGE) from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise TopicsError(f"The topics file {file} is not valid: {faults}.") from error
+        raise TopicsError(f"The topics file {file} is not valid: {faults}.", Exit.USAGE) from error
     defaults = content.defaults
     return tuple(
         DeclaredTopic(
@@ -242,7 +250,7 @@ def _accepts(bootstrap: str) -> bool:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
                 return True
         except ValueError as error:
-            raise TopicsError(f"{address!r} is not an address; write host:port.") from error
+            raise TopicsError(f"{address!r} is not an address; write host:port.", Exit.USAGE) from error
         except OSError:
             continue
     return False
@@ -287,7 +295,8 @@ def _refuse_other_partition_counts(declared: Sequence[DeclaredTopic], existing: 
     if wrong:
         raise TopicsError(
             "Partition counts do not change in place, for a stream's events would then be in two partitions and out "
-            f"of order: {'; '.join(wrong)}. Declare the count that is there, or republish into a topic of a new name."
+            f"of order: {'; '.join(wrong)}. Declare the count that is there, or republish into a topic of a new name.",
+            Exit.REFUSED,
         )
 
 

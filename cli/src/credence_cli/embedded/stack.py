@@ -25,6 +25,7 @@ from credence_cli.embedded.mongo import EmbeddedMongo
 from credence_cli.embedded.ports import LOOPBACK, free_port, is_free, require_free
 from credence_cli.embedded.processes import ManagedProcess
 from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_spec
+from credence_cli.exits import Exit
 
 SERVICES = ("enrolment", "accreditation", "mentoring")
 DEFAULT_PORT_BASE = 19090
@@ -221,7 +222,9 @@ class Stack:
         """(part, line): the last `lines` of each part (all unless named), then with `follow` what comes, for ever."""
         known = {part.name: part for part in self._parts}
         if unknown := sorted(set(names or ()) - known.keys()):
-            raise EmbeddedError(f"There is no part named {', '.join(unknown)}; the parts are {', '.join(known)}.")
+            raise EmbeddedError(
+                f"There is no part named {', '.join(unknown)}; the parts are {', '.join(known)}.", Exit.USAGE
+            )
         tails = [_Tail(known[name].process.log) for name in names or known]
         named = list(zip(names or known, tails, strict=True))
         for name, tail in named:
@@ -283,7 +286,8 @@ class Stack:
         if self._port_base and remembered and remembered != (asked := StackPorts.counted_from(self._port_base)):
             if running:
                 raise EmbeddedError(
-                    f"The stack in {self.folder} runs on other ports than you ask for; `credence stack down` first."
+                    f"The stack in {self.folder} runs on other ports than you ask for; `credence stack down` first.",
+                    Exit.REFUSED,
                 )
             self._ports = asked
             self._assemble()
