@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,8 +12,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from credence_cli.embedded.home import credence_home
-from credence_cli.embedded.stack import DEFAULT_PORT_BASE, SERVICES, StackPorts
+from credence_cli.addresses import addresses
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for
 from credence_cli.limits import MESSAGE_BYTES_MAX
@@ -42,20 +39,6 @@ class Streaming(Protocol[Q, A]):
     """A method of an asynchronous stub whose answer is a stream."""
 
     def __call__(self, request: Q, *, timeout: float | None = None, metadata: Any = None) -> AsyncIterable[A]: ...
-
-
-def addresses() -> dict[str, str]:
-    """Where each service listens: CREDENCE_<SERVICE>, else the development stack's port."""
-    ports = stack_ports()
-    return {name: os.environ.get(f"CREDENCE_{name.upper()}") or f"127.0.0.1:{ports.grpc[name]}" for name in SERVICES}
-
-
-def stack_ports() -> StackPorts:
-    """The ports of this machine's development stack."""
-    try:
-        return StackPorts(**json.loads((credence_home() / "stack" / "ports.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return StackPorts.counted_from(DEFAULT_PORT_BASE)
 
 
 @dataclass

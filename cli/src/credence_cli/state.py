@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from credence_cli.client import addresses
+from credence_cli.addresses import addresses
 from credence_cli.embedded.home import credence_home
 
 _FILE = "last-token.json"

@@ -18,7 +18,7 @@ from credence_cli.commands.catalogue import stub as catalogue_stub
 from credence_cli.demo import commissioners, directors, mentoring
 from credence_cli.demo.stage import BODY, IMPORTER, Stage
 from credence_cli.embedded.home import credence_home
-from credence_cli.embedded.stack import Stack
+from credence_cli.embedded.stack import HIGHEST_PORT_BASE, Stack
 from credence_cli.exits import Exit
 from credence_cli.output import err, out, say
 
@@ -28,7 +28,13 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform running, with commands to try.")] = False,
     port: Annotated[
-        int | None, typer.Option("--port", help="First of the consecutive ports to listen on; 0: any free ones.")
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=HIGHEST_PORT_BASE,
+            help="First of the consecutive ports to listen on; 0: any free ones.",
+        ),
     ] = None,
 ) -> None:
     """The whole platform on embedded servers: real Kafka, a MongoDB-protocol database, three services, three schemes.

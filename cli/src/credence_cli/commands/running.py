@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from credence_cli import topics
-from credence_cli.client import stack_ports
+from credence_cli.addresses import stack_ports
 from credence_cli.command import Json
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.home import topics_file
-from credence_cli.embedded.stack import Stack
+from credence_cli.embedded.stack import HIGHEST_PORT_BASE, Stack
 from credence_cli.exits import Exit
 from credence_cli.identity import ROLES, Identity, mint
 from credence_cli.output import out, say, show, table
@@ -39,7 +39,13 @@ def bootstrap_or_default(given: str | None) -> str:
 @stack_app.command()
 def up(
     port: Annotated[
-        int | None, typer.Option("--port", help="First of the consecutive ports to listen on; 0: any free ones.")
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=HIGHEST_PORT_BASE,
+            help="First of the consecutive ports to listen on; 0: any free ones.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

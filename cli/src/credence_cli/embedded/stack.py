@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -29,6 +29,9 @@ from credence_cli.exits import Exit
 
 SERVICES = ("enrolment", "accreditation", "mentoring")
 DEFAULT_PORT_BASE = 19090
+_PORTS = 2 + 2 * len(SERVICES)
+_LAST_PORT = 65_535
+HIGHEST_PORT_BASE = _LAST_PORT - _PORTS + 1
 _DISK_BYTES_MIN = 2**30
 _HUNG_SECONDS = 10.0
 _HUNG_STOP_SECONDS = 5.0
@@ -48,8 +51,7 @@ class StackPorts:
     @classmethod
     def counted_from(cls, base: int) -> "StackPorts":
         """`base` is Kafka's, the next MongoDB's, then two for each service; base 0 means free ports."""
-        count = 2 + 2 * len(SERVICES)
-        ports = iter(_free_ports(count) if base == 0 else range(base, base + count))
+        ports = iter(_free_ports(_PORTS) if base == 0 else range(base, base + _PORTS))
         kafka, mongo = next(ports), next(ports)
         pairs = {name: (next(ports), next(ports)) for name in SERVICES}
         return cls(
@@ -58,6 +60,37 @@ class StackPorts:
             grpc={name: grpc for name, (grpc, _) in pairs.items()},
             http={name: http for name, (_, http) in pairs.items()},
         )
+
+    @classmethod
+    def read(cls, file: Path) -> "StackPorts | None":
+        """Those of the last `up`, None when there was none. Raises EmbeddedError where the file is damaged."""
+        try:
+            ports = cls(**json.loads(file.read_text()))
+            if not ports._possible():
+                raise ValueError
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise EmbeddedError(
+                f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with the `--port` "
+                "of yours.",
+                Exit.USAGE,
+            ) from error
+        return ports
+
+    def write(self, file: Path) -> None:
+        """Whole or not at all, so that a reader never finds half a file."""
+        draft = file.with_name(file.name + ".new")
+        draft.write_text(json.dumps(asdict(self)))
+        draft.replace(file)
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return (self.kafka, self.mongo, *self.grpc.values(), *self.http.values())
+
+    def _possible(self) -> bool:
+        whole = self.grpc.keys() == self.http.keys() == set(SERVICES)
+        return whole and all(type(port) is int and 0 < port <= _LAST_PORT for port in self.all)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -68,7 +101,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _all_free(ports: StackPorts) -> bool:
-    return all(is_free(port) for port in (ports.kafka, ports.mongo, *ports.grpc.values(), *ports.http.values()))
+    return all(is_free(port) for port in ports.all)
 
 
 @dataclass(frozen=True)
@@ -160,7 +193,7 @@ class Stack:
         self._given = servers
         self._owned = owned
         self._say = say
-        self._ports = self._remembered_ports() or StackPorts.counted_from(
+        self._ports = StackPorts.read(self._ports_file) or StackPorts.counted_from(
             DEFAULT_PORT_BASE if port_base is None else port_base
         )
         self._assemble()
@@ -193,6 +226,7 @@ class Stack:
         with self._alone():
             self._settle_ports()
             self._check_prerequisites()
+            self._write_ports()
             ensure_development_secrets(self.secrets.folder)
             started: list[Part] = []
             try:
@@ -270,14 +304,9 @@ class Stack:
     def _ports_file(self) -> Path:
         return self.folder / "ports.json"
 
-    def _remembered_ports(self) -> StackPorts | None:
-        with suppress(OSError, ValueError, TypeError):
-            return StackPorts(**json.loads(self._ports_file.read_text()))
-        return None
-
     def _settle_ports(self) -> None:
-        """Decide the ports for this `up` and write them down, so that the next command finds the parts."""
-        remembered = self._remembered_ports()
+        """Decide the ports for this `up`."""
+        remembered = StackPorts.read(self._ports_file)
         running = any(part.process.alive() for part in self._parts)
         if self._port_base == 0 and remembered and not running and not _all_free(remembered):
             # Base 0 asks for any free ports: those of the last time are as good, unless somebody has them now.
@@ -291,9 +320,11 @@ class Stack:
                 )
             self._ports = asked
             self._assemble()
+
+    def _write_ports(self) -> None:
+        """For the next command, that it finds the parts; once they can be had, for it would fail on others too."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._ports_file.write_text(json.dumps(asdict(self._ports)))
+            self._ports.write(self._ports_file)
         except OSError as error:
             raise EmbeddedError(f"The folder {self.folder} cannot be written: {error}.") from error
 
