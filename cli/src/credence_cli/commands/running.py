@@ -74,7 +74,7 @@ def _show_status(stack: Stack, as_json: bool) -> None:
 def logs(
     part: Annotated[list[str] | None, typer.Argument(help="Only these parts.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 20,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead of text.")] = False,
 ) -> None:
     """What the parts say."""

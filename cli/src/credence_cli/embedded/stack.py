@@ -6,8 +6,10 @@ of its own (see `processes`), so each command finds what another started.
 
 import fcntl
 import json
+import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -37,6 +39,7 @@ _HUNG_SECONDS = 10.0
 _HUNG_STOP_SECONDS = 5.0
 _LOCK_SECONDS = 180.0
 _FOLLOW_SECONDS = 0.2
+_BLOCK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,7 @@ class Stack:
         tails = [_Tail(known[name].process.log) for name in names or known]
         named = list(zip(names or known, tails, strict=True))
         for name, tail in named:
-            for line in tail.new_lines()[-lines or sys.maxsize :]:
+            for line in tail.last(lines):
                 yield name, line
         while follow:
             time.sleep(_FOLLOW_SECONDS)
@@ -421,12 +424,30 @@ class Stack:
 
 
 class _Tail:
-    """New whole lines of a growing file, also after it was cut and begun again."""
+    """The last whole lines of a growing file and those that come, also after it was cut and begun again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
         self._rest = b""
+
+    def last(self, lines: int) -> list[str]:
+        """Read from the end, and no more than it takes; what comes after them is new."""
+        blocks: deque[bytes] = deque()
+        try:
+            with self._path.open("rb") as stream:
+                self._at = start = stream.seek(0, os.SEEK_END)
+                ends = 0
+                # One more than asked for: the end of the line before them is where the first one begins.
+                while start and ends <= lines:
+                    size = min(start, _BLOCK_BYTES)
+                    start = stream.seek(start - size)
+                    blocks.appendleft(stream.read(size))
+                    ends += blocks[0].count(b"\n")
+        except OSError:
+            return []
+        *found, self._rest = b"".join(blocks).split(b"\n")
+        return [line.decode(errors="replace") for line in found[-lines or sys.maxsize :]]
 
     def new_lines(self) -> list[str]:
         try:
