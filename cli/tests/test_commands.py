@@ -498,7 +498,7 @@ def test_nothing_is_held_and_what_is_not_held_is_told_as_such(stack: Home) -> No
 
 
 def test_topics_are_there_already_and_lag_is_told_by_group(stack: Home) -> None:
-    created = stack.ask("topics", "create", "--replication-factor", "1")
+    created = stack.ask("topics", "create")
     assert [topic["created"] for topic in created] == [False] * len(created)
     assert "there already" in stack.call("topics", "create", "--replication-factor", "1").out
     assert {topic["name"] for topic in stack.ask("topics", "describe")} == {f"credence.{name}.v1" for name in SERVICES}

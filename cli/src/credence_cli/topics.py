@@ -78,12 +78,17 @@ class DeclaredTopic:
 
 @dataclass(frozen=True)
 class CreatedTopic:
-    """What `create` found or made. `drift`: setting -> (declared, actual) of a topic that existed before."""
+    """What `create` found or made. `drift`: setting -> (declared, actual) of a topic that existed before.
+
+    `copies` is how many it has; `copies_missing` how many fewer were made than declared, for want of brokers.
+    """
 
     name: str
     partitions: int
     created: bool
     drift: Mapping[str, tuple[str, str]]
+    copies: int
+    copies_missing: int
 
 
 @dataclass(frozen=True)
@@ -153,11 +158,17 @@ def create(
 ) -> tuple[CreatedTopic, ...]:
     """Make every declared topic that is not there, wait until each has its leaders, and report all of them.
 
-    `wait_seconds` bounds the wait for Kafka. `replication_factor` replaces the declared one (1 on a single node).
-    Nothing that exists is changed: another partition count raises TopicsError, other settings come back as drift.
+    `wait_seconds` bounds the wait for Kafka. `replication_factor` replaces the declared one; without it there are as
+    many copies as declared, but no more than brokers. Nothing that exists is changed: another partition count raises
+    TopicsError, other settings come back as drift.
     """
-    declared = [_replicated(topic, replication_factor) for topic in read_topics(file)]
+    written = read_topics(file)
     with _admin(bootstrap, wait_seconds) as admin:
+        brokers = _brokers(admin) if replication_factor is None else None
+        declared = [
+            _replicated(topic, replication_factor or min(topic.replication_factor, brokers or topic.replication_factor))
+            for topic in written
+        ]
         existing = _described(admin, [topic.name for topic in declared])
         _refuse_other_partition_counts(declared, existing)
         missing = {topic.name: _creation(topic) for topic in declared if topic.name not in existing}
@@ -172,8 +183,12 @@ def create(
                 partitions=topic.partitions,
                 created=topic.name in missing,
                 drift=_drift(topic, existing[topic.name].config) if topic.name in existing else {},
+                copies=existing.get(topic.name, topic).replication_factor,
+                copies_missing=0
+                if topic.name in existing or replication_factor
+                else as_written.replication_factor - topic.replication_factor,
             )
-            for topic in declared
+            for topic, as_written in zip(declared, written, strict=True)
         )
 
 
@@ -256,9 +271,7 @@ def _accepts(bootstrap: str) -> bool:
     return False
 
 
-def _replicated(topic: DeclaredTopic, replication_factor: int | None) -> DeclaredTopic:
-    if replication_factor is None:
-        return topic
+def _replicated(topic: DeclaredTopic, replication_factor: int) -> DeclaredTopic:
     config = dict(topic.config)
     if int(config.get(_MIN_INSYNC, "1")) > replication_factor:
         # More copies demanded than exist would refuse every write.
@@ -275,15 +288,25 @@ def _creation(topic: DeclaredTopic) -> dict[str, Any]:
 
 
 def _check_created(answer: Mapping[str, Any]) -> None:
-    from kafka.errors import TopicAlreadyExistsError
+    from kafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError, for_code
 
-    refused = [
-        f"{topic['name']}: {topic['error_message'] or topic['error_code']}"
-        for topic in answer["topics"]
-        if topic["error_code"] not in (0, TopicAlreadyExistsError.errno)
-    ]
-    if refused:
-        raise TopicsError("Kafka refused to create " + "; ".join(refused))
+    refused = [topic for topic in answer["topics"] if topic["error_code"] not in (0, TopicAlreadyExistsError.errno)]
+    if not refused:
+        return
+    said = "; ".join(f"{topic['name']}: {topic['error_message'] or topic['error_code']}" for topic in refused)
+    codes = {topic["error_code"] for topic in refused}
+    passing = all(for_code(code).retriable for code in codes)
+    if InvalidReplicationFactorError.errno in codes:
+        said = f"{said.rstrip('.')}. Give --replication-factor no more than there are brokers, or leave it out."
+    raise TopicsError(f"Kafka refused to create {said}", Exit.UNAVAILABLE if passing else Exit.REFUSED)
+
+
+def _brokers(admin: KafkaAdminClient) -> int | None:
+    """How many there are, those that are down for a while among them; None where that cannot be asked."""
+    try:
+        return len(admin.describe_cluster()["brokers"])
+    except KeyError:
+        return None  # kafka-python looks for what Kafka says from 3.7 on
 
 
 def _refuse_other_partition_counts(declared: Sequence[DeclaredTopic], existing: Mapping[str, DescribedTopic]) -> None:

@@ -94,14 +94,32 @@ def down(as_json: Json = False) -> None:
 def create_topics(
     bootstrap: Bootstrap = None,
     replication: Annotated[
-        int | None, typer.Option("--replication-factor", help="Instead of the declared one; 1 on a single node.")
+        int | None,
+        typer.Option(
+            "--replication-factor",
+            min=1,
+            help="Copies of each topic, instead of as many as declared or, where that is fewer, as there are brokers.",
+        ),
     ] = None,
     wait: Annotated[float, typer.Option("--wait", help="Seconds to wait for Kafka.")] = 30.0,
     as_json: Json = False,
 ) -> None:
     """Creates the topics of deploy/topics.yml that are not there. Nothing that exists is changed."""
     made = topics.create(bootstrap_or_default(bootstrap), topics_file(), wait, replication)
-    data = [{"name": t.name, "partitions": t.partitions, "created": t.created, "drift": dict(t.drift)} for t in made]
+    for t in made:
+        if t.copies_missing:
+            of = t.copies + t.copies_missing
+            say(f"{t.name}: {t.copies} of the {of} declared copies, for there are no more brokers.")
+    data = [
+        {
+            "name": t.name,
+            "partitions": t.partitions,
+            "created": t.created,
+            "replication": t.copies,
+            "drift": dict(t.drift),
+        }
+        for t in made
+    ]
     rows = [(t.name, t.partitions, "created" if t.created else "there already", _drift(t.drift)) for t in made]
     show(data, as_json, lambda: table("", ("topic", "partitions", "", "differs from its declaration"), rows))
 
