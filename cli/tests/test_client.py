@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
+from credence.operations.v1 import views_pb2, views_pb2_grpc
 from credence_cli.client import CallFailed, Client, Method
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.ports import free_port
@@ -157,15 +158,62 @@ async def test_details_of_another_status_do_not_hide_the_refusal() -> None:
     assert told.exit_code is Exit.UNAVAILABLE
 
 
-async def test_a_service_that_is_not_there_is_told_with_what_to_do() -> None:
-    client = Client(OPERATOR, {"enrolment": f"127.0.0.1:{free_port()}"})
+async def unreachable(address: str) -> CallFailed:
+    client = Client(OPERATOR, {"enrolment": address})
     try:
         with pytest.raises(CallFailed) as failed:
             await ask(client)
     finally:
         await client.close()
-    assert failed.value.exit_code is Exit.UNAVAILABLE
-    assert str(failed.value) == "the service does not answer: is it running? (`credence stack status`)"
+    return failed.value
+
+
+async def test_a_service_that_is_not_there_is_told_with_what_to_do() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    told = await unreachable(address)
+    assert told.exit_code is Exit.UNAVAILABLE
+    assert str(told) == (
+        f"enrolment at {address} does not answer: is it running? (`credence stack status`, or `docker compose ps` for "
+        "containers)"
+    )
+
+
+async def test_a_service_that_is_not_where_a_setting_says_is_told_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CREDENCE_ENROLMENT", "nowhere.invalid:443")
+    told = await unreachable("nowhere.invalid:443")
+    assert told.exit_code is Exit.UNAVAILABLE
+    assert str(told) == (
+        "enrolment at nowhere.invalid:443 does not answer: is it running there? CREDENCE_ENROLMENT names the address"
+    )
+
+
+async def test_a_call_that_a_service_does_not_know_is_told_as_one_of_a_newer_release() -> None:
+    server, port = grpc.aio.server(), free_port()
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        told = await unreachable(f"127.0.0.1:{port}")
+    finally:
+        await server.stop(None)
+    assert told.exit_code is Exit.REFUSED
+    assert str(told) == (
+        f"enrolment at 127.0.0.1:{port} does not know this call: it is of an older release than this command (upgrade "
+        "it), or another service listens there"
+    )
+
+
+async def test_an_answer_that_is_a_stream_fails_in_the_same_words() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    client = Client(OPERATOR, {"mentoring": address})
+    stub: Any = client.stub(views_pb2_grpc.ViewsServiceStub, "mentoring")
+    try:
+        with pytest.raises(CallFailed, match=rf"^mentoring at {address} does not answer: is it running\?"):
+            async for _ in client.stream(stub.RebuildViews, views_pb2.RebuildViewsRequest(), deadline=10.0):
+                pass
+    finally:
+        await client.close()
 
 
 async def test_a_service_that_answers_too_late_is_told_as_safe_to_repeat() -> None:

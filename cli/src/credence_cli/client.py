@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from credence_cli.addresses import addresses
+from credence_cli.addresses import addresses, variable
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for
 from credence_cli.limits import MESSAGE_BYTES_MAX
@@ -51,6 +53,7 @@ class Client:
     identity: Identity
     addresses: dict[str, str] = field(default_factory=addresses)
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    _services: WeakKeyDictionary[object, str] = field(default_factory=WeakKeyDictionary)
     _age_told: bool = False
 
     def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str) -> S:
@@ -65,7 +68,10 @@ class Client:
                 ("grpc.max_reconnect_backoff_ms", 1_000),
             ]
             self._channels[service] = grpc.aio.insecure_channel(self.addresses[service], options=options)
-        return stub(self._channels[service])
+        made = stub(self._channels[service])
+        # What fails is a method, and says nothing of the service: those of operations are the same in all of them.
+        self._services.update(dict.fromkeys(vars(made).values(), service))
+        return made
 
     async def call(
         self, method: Method[Q, A], request: Q, *, identity: Identity | None = None, deadline: float = DEADLINE_SECONDS
@@ -77,8 +83,12 @@ class Client:
             answer: A = await call
             self._tell_age(await call.trailing_metadata() or ())
         except grpc.aio.AioRpcError as error:
-            raise explain(error) from error
+            raise self._explained(error, method) from error
         return answer
+
+    def _explained(self, error: grpc.aio.AioRpcError, method: object) -> CallFailed:
+        service = self._services[method]
+        return explain(error, service, self.addresses[service])
 
     def _tell_age(self, trailing: Iterable[tuple[str, str | bytes]]) -> None:
         age = next((str(value) for name, value in trailing if name == AGE), "0")
@@ -95,7 +105,7 @@ class Client:
             async for part in method(request, timeout=deadline, metadata=metadata):
                 yield part
         except grpc.aio.AioRpcError as error:
-            raise explain(error) from error
+            raise self._explained(error, method) from error
 
     async def close(self) -> None:
         for channel in self._channels.values():
@@ -124,12 +134,15 @@ _EXITS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
     grpc.StatusCode.UNAUTHENTICATED: Exit.NOT_ALLOWED,
     grpc.StatusCode.PERMISSION_DENIED: Exit.NOT_ALLOWED,
+    grpc.StatusCode.UNIMPLEMENTED: Exit.REFUSED,
 }
 
 
 # What gRPC itself ends a call with, and says too little of.
 _UNTOLD = {
-    grpc.StatusCode.UNAVAILABLE: "the service does not answer: is it running? (`credence stack status`)",
+    grpc.StatusCode.UNAVAILABLE: "{service} at {address} does not answer: {hint}",
+    grpc.StatusCode.UNIMPLEMENTED: "{service} at {address} does not know this call: it is of an older release than "
+    "this command (upgrade it), or another service listens there",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time: run it again; commands can be repeated safely",
     # Where more calls wait than a service lets wait (servicekit's PENDING_CALLS_MAX).
     grpc.StatusCode.CANCELLED: "the service is overrun, or going down: run it again; commands can be repeated safely",
@@ -145,7 +158,7 @@ class CallFailed(CommandFailed):
         self.code = code
 
 
-def explain(error: grpc.aio.AioRpcError) -> CallFailed:
+def explain(error: grpc.aio.AioRpcError, service: str, address: str) -> CallFailed:
     """A gRPC error in plain words, with every violated field on a line of its own."""
     status, reason, details = error.code(), "", list[str]()
     try:
@@ -161,5 +174,14 @@ def explain(error: grpc.aio.AioRpcError) -> CallFailed:
             details += [f"{v.field}: {v.description}" for v in bad.field_violations]
     message = error.details() or status.name
     if rich is None:
-        message = _UNTOLD.get(status, message)
+        untold = _UNTOLD.get(status)
+        message = untold.format(service=service, address=address, hint=_hint(service, address)) if untold else message
     return CallFailed(status, reason, message, tuple(details))
+
+
+def _hint(service: str, address: str) -> str:
+    """What to look at where nobody answers."""
+    name = variable(service)
+    if os.environ.get(name) == address:
+        return f"is it running there? {name} names the address"
+    return "is it running? (`credence stack status`, or `docker compose ps` for containers)"
