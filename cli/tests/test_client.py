@@ -6,6 +6,7 @@ The refusals are those that the services make (`servicekit.errors`), answered by
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -110,7 +111,8 @@ async def test_every_refusal_of_a_service_has_its_exit_code_its_reason_and_its_o
     failure: errors.RpcFailure, exit_code: Exit
 ) -> None:
     told = await failure_of(rich(failure))
-    assert (told.exit_code, told.code, str(told)) == (exit_code, failure.reason, failure.message)
+    said = str(told) if exit_code is not Exit.NOT_ALLOWED else str(told).partition(" (the token ")[0]
+    assert (told.exit_code, told.code, said) == (exit_code, failure.reason, failure.message)
 
 
 def test_every_kind_of_refusal_is_among_them() -> None:
@@ -251,6 +253,47 @@ async def test_a_given_token_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -
     async with serving(service) as client:
         await ask(client)
     assert service.metadata["authorization"] == "Bearer of-your-issuer"
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"CREDENCE_TOKEN": "x"}, "the token is that of CREDENCE_TOKEN"),
+        (
+            {"CREDENCE_DEVELOPMENT_SECRETS": "{folder}"},
+            "the token is signed with the development key in {folder}, which CREDENCE_DEVELOPMENT_SECRETS names",
+        ),
+        (
+            {"CREDENCE_HOME": "{home}"},
+            "the token is signed with the development key of this machine's stack, for CREDENCE_TOKEN is not set",
+        ),
+    ],
+    ids=["a token", "other secrets", "neither"],
+)
+async def test_who_is_not_signed_in_is_told_where_the_token_came_from(
+    env: dict[str, str], says: str, development_key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ensure_development_secrets(tmp_path / "home" / "stack" / "secrets")
+    places = {"folder": str(development_key), "home": str(tmp_path / "home")}
+    monkeypatch.delenv("CREDENCE_DEVELOPMENT_SECRETS")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value.format(**places))
+    told = await failure_of(rich(errors.Unauthenticated("signed with a key the issuer does not publish")))
+    assert str(told) == f"signed with a key the issuer does not publish ({says.format(**places)})"
+
+
+async def test_a_client_of_a_platform_of_its_own_signs_with_that_ones_key_whatever_the_shell_exports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = ensure_development_secrets(tmp_path / "own")
+    monkeypatch.setenv("CREDENCE_TOKEN", "of-your-issuer")
+    monkeypatch.setenv("CREDENCE_DEVELOPMENT_SECRETS", str(tmp_path / "nowhere"))
+    service = Catalogue(None)
+    async with serving(service) as client:
+        client.secrets = own.folder
+        await ask(client)
+    token = service.metadata["authorization"].removeprefix("Bearer ")
+    assert jwt.get_unverified_header(token)["kid"] == json.loads(own.jwks.read_text())["keys"][0]["kid"]
 
 
 def test_two_tokens_of_one_identity_differ() -> None:

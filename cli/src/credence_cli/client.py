@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from grpc_status import rpc_status
 
 from credence_cli.addresses import addresses, variable
 from credence_cli.exits import CommandFailed, Exit
-from credence_cli.identity import Identity, token_for
+from credence_cli.identity import Identity, token_for, token_origin
 from credence_cli.limits import MESSAGE_BYTES_MAX
 from credence_cli.output import say
 
@@ -47,14 +48,19 @@ class Streaming(Protocol[Q, A]):
 class Client:
     """Calls services as one identity, or as another for a single call.
 
-    `calls` counts what was sent; `insecure` channels are for loopback, where the development stack listens.
+    `secrets`: the folder of the platform's own development key, where it is to sign with no other.
     """
 
     identity: Identity
     addresses: dict[str, str] = field(default_factory=addresses)
+    secrets: Path | None = None
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _services: WeakKeyDictionary[object, str] = field(default_factory=WeakKeyDictionary)
     _age_told: bool = False
+
+    def speaking_as(self, identity: Identity) -> Client:
+        """Another client of the same platform."""
+        return Client(identity, self.addresses, self.secrets)
 
     def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str) -> S:
         """The stub of `service`: "enrolment", "accreditation" or "mentoring"."""
@@ -77,7 +83,7 @@ class Client:
         self, method: Method[Q, A], request: Q, *, identity: Identity | None = None, deadline: float = DEADLINE_SECONDS
     ) -> A:
         """One call. Raises CommandFailed. An answer from views that are old is told as such, once a command."""
-        metadata = (("authorization", f"Bearer {token_for(identity or self.identity)}"),)
+        metadata = (("authorization", f"Bearer {token_for(identity or self.identity, self.secrets)}"),)
         call: Any = method(request, timeout=deadline, metadata=metadata)
         try:
             answer: A = await call
@@ -88,7 +94,7 @@ class Client:
 
     def _explained(self, error: grpc.aio.AioRpcError, method: object) -> CallFailed:
         service = self._services[method]
-        return explain(error, service, self.addresses[service])
+        return explain(error, service, self.addresses[service], token_origin(self.secrets))
 
     def _tell_age(self, trailing: Iterable[tuple[str, str | bytes]]) -> None:
         age = next((str(value) for name, value in trailing if name == AGE), "0")
@@ -100,7 +106,7 @@ class Client:
 
     async def stream(self, method: Streaming[Q, A], request: Q, *, deadline: float) -> AsyncIterator[A]:
         """One call whose answer is a stream; it is all there once this ends. Raises CommandFailed."""
-        metadata = (("authorization", f"Bearer {token_for(self.identity)}"),)
+        metadata = (("authorization", f"Bearer {token_for(self.identity, self.secrets)}"),)
         try:
             async for part in method(request, timeout=deadline, metadata=metadata):
                 yield part
@@ -158,7 +164,7 @@ class CallFailed(CommandFailed):
         self.code = code
 
 
-def explain(error: grpc.aio.AioRpcError, service: str, address: str) -> CallFailed:
+def explain(error: grpc.aio.AioRpcError, service: str, address: str, token: str) -> CallFailed:
     """A gRPC error in plain words, with every violated field on a line of its own."""
     status, reason, details = error.code(), "", list[str]()
     try:
@@ -176,6 +182,8 @@ def explain(error: grpc.aio.AioRpcError, service: str, address: str) -> CallFail
     if rich is None:
         untold = _UNTOLD.get(status)
         message = untold.format(service=service, address=address, hint=_hint(service, address)) if untold else message
+    if status is grpc.StatusCode.UNAUTHENTICATED:
+        message = f"{message} ({token})"
     return CallFailed(status, reason, message, tuple(details))
 
 

@@ -173,7 +173,7 @@ class Stage:
         """Posts a register file as its provider and shows every answer."""
         rows = read_file(file)
         identity = Identity.of("provider", providers=[provider])
-        poster = Client(identity, self.client.addresses)
+        poster = self.client.speaking_as(identity)
         try:
             answers = await post_rows(poster, provider, rows, wrote=self.wrote)
         finally:
