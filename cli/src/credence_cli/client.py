@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -20,6 +21,7 @@ from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for, token_origin
 from credence_cli.limits import MESSAGE_BYTES_MAX
 from credence_cli.output import say
+from credence_cli.state import forget, last_token
 
 DEADLINE_SECONDS = 30.0
 # A query's answer says in its trailing metadata how old what it was answered from may be, where that comes from other
@@ -48,15 +50,18 @@ class Streaming(Protocol[Q, A]):
 class Client:
     """Calls services as one identity, or as another for a single call.
 
-    `secrets`: the folder of the platform's own development key, where it is to sign with no other.
+    `secrets`: the folder of the platform's own development key, where it is to sign with no other. `remembered`: the
+    token that an earlier command left.
     """
 
     identity: Identity
     addresses: dict[str, str] = field(default_factory=addresses)
     secrets: Path | None = None
+    remembered: str = ""
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _services: WeakKeyDictionary[object, str] = field(default_factory=WeakKeyDictionary)
     _age_told: bool = False
+    _forgotten: bool = False
 
     def speaking_as(self, identity: Identity) -> Client:
         """Another client of the same platform."""
@@ -82,8 +87,31 @@ class Client:
     async def call(
         self, method: Method[Q, A], request: Q, *, identity: Identity | None = None, deadline: float = DEADLINE_SECONDS
     ) -> A:
-        """One call. Raises CommandFailed. An answer from views that are old is told as such, once a command."""
-        metadata = (("authorization", f"Bearer {token_for(identity or self.identity, self.secrets)}"),)
+        """One call. Raises CommandFailed. An answer from views that are old is told as such, once a command.
+
+        Where what the last write left is not known there any more, it is asked once more without it.
+        """
+        speaker = identity or self.identity
+        if not self.remembered or getattr(request, "token", "") != self.remembered:
+            return await self._call(method, request, speaker, deadline)
+        if not self._forgotten:
+            try:
+                return await self._call(method, request, speaker, deadline)
+            except CallFailed as failure:
+                if not (why := _why_not_known(failure)):
+                    raise
+                self._forgotten = True
+                forget(self.remembered)
+                say(
+                    f"{self._services[method]} does not know what was last written from here: {why}. It is forgotten, "
+                    "and this asked again without waiting for it."
+                )
+        bare: Any = deepcopy(request)
+        bare.ClearField("token")
+        return await self._call(method, bare, speaker, deadline)
+
+    async def _call(self, method: Method[Q, A], request: Q, identity: Identity, deadline: float) -> A:
+        metadata = (("authorization", f"Bearer {token_for(identity, self.secrets)}"),)
         call: Any = method(request, timeout=deadline, metadata=metadata)
         try:
             answer: A = await call
@@ -121,7 +149,7 @@ class Client:
 @asynccontextmanager
 async def connected(identity: Identity) -> AsyncIterator[Client]:
     """A client that is closed at the end."""
-    client = Client(identity)
+    client = Client(identity, remembered=last_token())
     try:
         yield client
     finally:
@@ -155,6 +183,13 @@ _UNTOLD = {
 }
 
 
+# What a service says that knows no more of the caller than its call: here it is known what can be done.
+_HERE = {
+    "not-caught-up": "what was just written has not arrived there yet: run it again (`credence status` says what is "
+    "behind)",
+}
+
+
 class CallFailed(CommandFailed):
     """A call that a service, or the way to it, refused. `code` is the stable reason, e.g. "not-caught-up"."""
 
@@ -184,7 +219,16 @@ def explain(error: grpc.aio.AioRpcError, service: str, address: str, token: str)
         message = untold.format(service=service, address=address, hint=_hint(service, address)) if untold else message
     if status is grpc.StatusCode.UNAUTHENTICATED:
         message = f"{message} ({token})"
-    return CallFailed(status, reason, message, tuple(details))
+    return CallFailed(status, reason, _HERE.get(reason, message), tuple(details))
+
+
+def _why_not_known(failure: CallFailed) -> str:
+    """Why a token is not known; empty where the failure is about something else."""
+    if failure.code == "not-caught-up":
+        return "it is behind (`credence status`), or was restored or emptied since"
+    if failure.status is grpc.StatusCode.INVALID_ARGUMENT and any(d.startswith("token: ") for d in failure.details):
+        return "its token is of another platform, or of one that has other keys now"
+    return ""
 
 
 def _hint(service: str, address: str) -> str:

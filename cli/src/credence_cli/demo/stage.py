@@ -95,7 +95,7 @@ class Stage:
 
     def wrote(self, token: str) -> None:
         self.token = token or self.token
-        remember(self.token)
+        remember(self.token, self.client.addresses)
 
     async def open_cohort(self, cohort: str, programme: str, starts_on: date, provider: str, capacity: int = 0) -> None:
         row = cohorts_pb2.OpenCohort(
