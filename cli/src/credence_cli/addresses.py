@@ -15,7 +15,10 @@ def variable(service: str) -> str:
 
 
 def addresses() -> dict[str, str]:
-    """Where each service listens: CREDENCE_<SERVICE>, else the development stack's port. Raises EmbeddedError."""
+    """Where each service listens: CREDENCE_<SERVICE> (see `channels`), else the development stack's port.
+
+    Raises EmbeddedError.
+    """
     return {name: os.environ.get(variable(name)) or f"{LOOPBACK}:{stack_ports().grpc[name]}" for name in SERVICES}
 
 

@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from credence_cli.addresses import addresses, variable
+from credence_cli.channels import ROOTS, in_clear_text, open_channel, with_tls
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for, token_origin
 from credence_cli.limits import MESSAGE_BYTES_MAX
@@ -62,13 +63,14 @@ class Client:
     _services: WeakKeyDictionary[object, str] = field(default_factory=WeakKeyDictionary)
     _age_told: bool = False
     _forgotten: bool = False
+    _clear_told: bool = False
 
     def speaking_as(self, identity: Identity) -> Client:
         """Another client of the same platform."""
         return Client(identity, self.addresses, self.secrets)
 
     def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str) -> S:
-        """The stub of `service`: "enrolment", "accreditation" or "mentoring"."""
+        """The stub of `service`: "enrolment", "accreditation" or "mentoring". Raises CommandFailed."""
         if service not in self._channels:
             options = [
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -78,7 +80,14 @@ class Client:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1_000),
             ]
-            self._channels[service] = grpc.aio.insecure_channel(self.addresses[service], options=options)
+            address = self.addresses[service]
+            self._channels[service] = open_channel(address, variable(service), options)
+            if in_clear_text(address) and not self._clear_told:
+                self._clear_told = True
+                say(
+                    f"Your token goes to {address} in clear text: put that service behind TLS, and write "
+                    f"https://host:port in {variable(service)}."
+                )
         made = stub(self._channels[service])
         # What fails is a method, and says nothing of the service: those of operations are the same in all of them.
         self._services.update(dict.fromkeys(vars(made).values(), service))
@@ -215,6 +224,8 @@ def explain(error: grpc.aio.AioRpcError, service: str, address: str, token: str)
             details += [f"{v.field}: {v.description}" for v in bad.field_violations]
     message = error.details() or status.name
     if rich is None:
+        if with_tls(address) and status is grpc.StatusCode.UNAVAILABLE:
+            details.append(message)  # which of it all was it
         untold = _UNTOLD.get(status)
         message = untold.format(service=service, address=address, hint=_hint(service, address)) if untold else message
     if status is grpc.StatusCode.UNAUTHENTICATED:
@@ -234,6 +245,11 @@ def _why_not_known(failure: CallFailed) -> str:
 def _hint(service: str, address: str) -> str:
     """What to look at where nobody answers."""
     name = variable(service)
+    if with_tls(address):
+        return (
+            "is it running there, with TLS, and with a certificate that is trusted here? "
+            f"{name} names the address, {ROOTS} a file of roots to trust"
+        )
     if os.environ.get(name) == address:
         return f"is it running there? {name} names the address"
     return "is it running? (`credence stack status`, or `docker compose ps` for containers)"
