@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.stack import DEFAULT_PORT_BASE, StackPorts
 from credence_cli.topics import read_topics
+from eventcore.limits import MONGO_CONNECTIONS_MAX
 from servicekit.health import Health
 from servicekit.settings import ServiceSettings
 from servicekit.status_server import StatusServer
@@ -180,6 +181,13 @@ def test_the_page_names_the_ports_and_limits_that_are_set(compose: Compose) -> N
     assert limits["kafka"] == limits["mongo"] == 1024
     assert "services 384 MB each, Kafka and MongoDB 1 GB each" in page
     assert sum(limits[name] for name in (*SERVICES, "kafka", "mongo")) <= 4096, "the page asks for 4 GB"
+
+
+def test_mongodb_has_a_thread_for_every_connection_that_services_take(compose: Compose) -> None:
+    said = re.search(r"three services with up to (\d+) each", (ROOT / "docker-compose.yml").read_text())
+    assert said is not None
+    assert int(said[1]) == MONGO_CONNECTIONS_MAX
+    assert compose["services"]["mongo"]["pids_limit"] > len(SERVICES) * MONGO_CONNECTIONS_MAX
 
 
 def test_only_what_the_image_is_made_of_goes_to_the_builder() -> None:
