@@ -68,7 +68,8 @@ def test_ports_that_are_written_down_wrongly_are_told_with_the_way_out(home: Hom
     file.parent.mkdir(exist_ok=True)
     file.write_text(content)
     says = (
-        f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with the `--port` of yours."
+        f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with `--port` where you "
+        "gave one."
     )
     for words in (("stack", "up"), ("stack", "status"), ("catalogue", "list")):
         assert home.call(*words, exits=2, **NO_JAVA).told == says

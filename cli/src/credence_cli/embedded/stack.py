@@ -75,8 +75,8 @@ class StackPorts:
             return None
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise EmbeddedError(
-                f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with the `--port` "
-                "of yours.",
+                f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with `--port` "
+                "where you gave one.",
                 Exit.USAGE,
             ) from error
         return ports
