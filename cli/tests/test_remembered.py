@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from grpc_status import rpc_status
 
-from cli.tests.running import Home
-from credence.accreditation.v1 import assessments_pb2_grpc
+from cli.tests.running import Home, Ran
+from cli.tests.stand_in import serving
+from credence.accreditation.v1 import assessments_pb2
 from credence.common.v1 import outcome_pb2, programme_pb2
-from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
+from credence.enrolment.v1 import catalogue_pb2
 from credence_cli import state
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from servicekit import errors
@@ -29,7 +28,7 @@ NO_TOKEN = errors.InvalidArgument([("token", "not a token of this platform: pass
 
 
 @dataclass
-class Platform(catalogue_pb2_grpc.CatalogueServiceServicer, assessments_pb2_grpc.AssessmentServiceServicer):
+class Platform:
     """Answers in `pages`, each with one programme; refuses whatever carries a token with `refusal`."""
 
     refusal: errors.RpcFailure | None = None
@@ -44,14 +43,14 @@ class Platform(catalogue_pb2_grpc.CatalogueServiceServicer, assessments_pb2_grpc
         if refusal is not None:
             context.abort_with_status(rpc_status.to_status(refusal.status()))
 
-    def ListProgrammes(self, request: Any, context: Any) -> Any:
+    def list_programmes(self, request: Any, context: Any) -> Any:
         self._admit(request, context)
         page = int(request.page_token or 1)
         following = str(page + 1) if page < self.pages else ""
         programmes = [programme_pb2.Programme(id=f"p{page}")]
         return catalogue_pb2.ListProgrammesResponse(programmes=programmes, next_page_token=following)
 
-    def RecordAssessments(self, request: Any, context: Any) -> Any:
+    def record_assessments(self, request: Any, context: Any) -> Any:
         self._admit(request, context)
         accepted = outcome_pb2.Outcome(status=outcome_pb2.OUTCOME_STATUS_ACCEPTED)
         return outcome_pb2.BatchResponse(outcomes=[accepted], token="new")
@@ -59,13 +58,11 @@ class Platform(catalogue_pb2_grpc.CatalogueServiceServicer, assessments_pb2_grpc
 
 @pytest.fixture
 def platform() -> Iterator[Platform]:
-    serving, server = Platform(), grpc.server(futures.ThreadPoolExecutor(2))
-    catalogue_pb2_grpc.add_CatalogueServiceServicer_to_server(serving, server)
-    assessments_pb2_grpc.add_AssessmentServiceServicer_to_server(serving, server)
-    serving.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield serving
-    server.stop(None)
+    platform = Platform()
+    methods = {"ListProgrammes": platform.list_programmes, "RecordAssessments": platform.record_assessments}
+    with serving(methods, catalogue_pb2.DESCRIPTOR, assessments_pb2.DESCRIPTOR) as (port, _):
+        platform.address = f"127.0.0.1:{port}"
+        yield platform
 
 
 @pytest.fixture
@@ -85,6 +82,9 @@ class User:
     @property
     def kept(self) -> Path:
         return self.home.folder / "last-token.json"
+
+    def call(self, *words: str, exits: int = 0) -> Ran:
+        return self.home.call(*words, exits=exits, **self.env)
 
     def keeps(self, token: str) -> None:
         services = {name.removeprefix("CREDENCE_").lower(): address for name, address in self.env.items()}
@@ -108,7 +108,7 @@ def test_a_token_that_a_platform_knows_no_more_is_forgotten_and_the_question_ask
 ) -> None:
     user.keeps("gone")
     platform.refusal = refusal
-    ran = user.home.call("catalogue", "list", "--json", **user.env)
+    ran = user.call("catalogue", "list", "--json")
     assert listed(ran.doc) == ["p1"]
     assert ran.told == (
         f"enrolment does not know what was last written from here: {why}. It is forgotten, and this asked again "
@@ -116,13 +116,13 @@ def test_a_token_that_a_platform_knows_no_more_is_forgotten_and_the_question_ask
     )
     assert platform.tokens == ["gone", ""]
     assert not user.kept.exists()
-    assert user.home.call("catalogue", "list", **user.env).err == ""
+    assert user.call("catalogue", "list").err == ""
 
 
 def test_all_pages_are_asked_for_without_it(user: User, platform: Platform) -> None:
     user.keeps("gone")
     platform.refusal, platform.pages = NOT_CAUGHT_UP, 3
-    ran = user.home.call("catalogue", "list", "--json", **user.env)
+    ran = user.call("catalogue", "list", "--json")
     assert listed(ran.doc) == ["p1", "p2", "p3"]
     assert platform.tokens == ["gone", "", "", ""]
     assert ran.told
@@ -131,7 +131,7 @@ def test_all_pages_are_asked_for_without_it(user: User, platform: Platform) -> N
 def test_a_command_is_sent_again_without_it_and_leaves_its_own(user: User, platform: Platform) -> None:
     user.keeps("gone")
     platform.refusal = NOT_CAUGHT_UP
-    assert "accepted" in user.home.call("assess", "register", "c", "p", "project", **user.env).out
+    assert "accepted" in user.call("assess", "register", "c", "p", "project").out
     assert platform.tokens == ["gone", ""]
     assert json.loads(user.kept.read_text())["token"] == "new"
 
@@ -139,7 +139,7 @@ def test_a_command_is_sent_again_without_it_and_leaves_its_own(user: User, platf
 def test_what_is_refused_without_a_token_too_is_told_and_asked_no_third_time(user: User, platform: Platform) -> None:
     user.keeps("gone")
     platform.refusal, platform.without_a_token = NO_TOKEN, errors.NotFound("programme")
-    assert user.home.call("catalogue", "list", exits=3, **user.env).err.splitlines()[-1] == "no such programme"
+    assert user.call("catalogue", "list", exits=3).err.splitlines()[-1] == "no such programme"
     assert platform.tokens == ["gone", ""]
 
 
@@ -156,14 +156,14 @@ def test_whatever_else_is_refused_leaves_it_as_it_is(
 ) -> None:
     user.keeps("good")
     platform.refusal = refusal
-    user.home.call("catalogue", "list", exits=exits, **user.env)
+    user.call("catalogue", "list", exits=exits)
     assert platform.tokens == ["good"]
     assert user.kept.exists()
 
 
 def test_where_that_is_not_it_what_to_do_is_what_the_command_can(user: User, platform: Platform) -> None:
     platform.without_a_token = NOT_CAUGHT_UP
-    told = user.home.call("catalogue", "list", exits=6, **user.env).err.splitlines()[-1]
+    told = user.call("catalogue", "list", exits=6).err.splitlines()[-1]
     assert (
         told == "what was just written has not arrived there yet: run it again (`credence status` says what is behind)"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from concurrent import futures
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from cli.tests.running import Home
-from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
+from cli.tests.stand_in import serving
+from credence.enrolment.v1 import catalogue_pb2
 from credence_cli.channels import in_clear_text
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 
@@ -27,9 +27,8 @@ ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 LIST = ("catalogue", "list")
 
 
-class Catalogue(catalogue_pb2_grpc.CatalogueServiceServicer):
-    def ListProgrammes(self, request: Any, context: Any) -> catalogue_pb2.ListProgrammesResponse:
-        return catalogue_pb2.ListProgrammesResponse()
+def listed(request: Any, context: Any) -> catalogue_pb2.ListProgrammesResponse:
+    return catalogue_pb2.ListProgrammesResponse()
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     key, made = certificate()
     roots = tmp_path_factory.mktemp("roots") / "roots.pem"
     roots.write_bytes(made)
-    serving = grpc.server(futures.ThreadPoolExecutor(2))
-    catalogue_pb2_grpc.add_CatalogueServiceServicer_to_server(Catalogue(), serving)
-    secure = serving.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, made)]))
-    plain = serving.add_insecure_port("127.0.0.1:0")
-    serving.start()
-    yield Server(f"127.0.0.1:{secure}", f"127.0.0.1:{plain}", roots)
-    serving.stop(None)
+    secured = grpc.ssl_server_credentials([(key, made)])
+    with serving({"ListProgrammes": listed}, catalogue_pb2.DESCRIPTOR, secured=secured) as (plain, secure):
+        yield Server(f"127.0.0.1:{secure}", f"127.0.0.1:{plain}", roots)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +78,8 @@ def signed_in(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("variable", [ROOTS, "SSL_CERT_FILE"], ids=["roots of gRPC's variable", "the system's roots"])
 def test_a_service_behind_tls_is_spoken_to(home: Home, server: Server, variable: str) -> None:
-    ran = home.call(*LIST, **{variable: str(server.roots)}, CREDENCE_ENROLMENT=f"https://{server.secure}")
+    named = {variable: str(server.roots), "CREDENCE_ENROLMENT": f"https://{server.secure}"}
+    ran = home.call(*LIST, exits=0, **named)
     assert ran.err == ""
 
 
