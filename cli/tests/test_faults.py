@@ -18,9 +18,10 @@ def test_a_part_that_is_none_is_a_usage_error(home: Home) -> None:
 
 
 @pytest.mark.parametrize("words", [("topics", "create", "--wait", "0"), ("topics", "describe"), ("lag",)])
-def test_a_bootstrap_that_is_no_address_is_a_usage_error(home: Home, words: tuple[str, ...]) -> None:
-    told = home.call(*words, "--bootstrap", "kafka", exits=2).told
-    assert told == "'kafka' is not an address; write host:port."
+@pytest.mark.parametrize("address", ["kafka", "kafka:port", "127.0.0.1:99999"])
+def test_a_bootstrap_that_is_no_address_is_a_usage_error(home: Home, words: tuple[str, ...], address: str) -> None:
+    told = home.call(*words, "--bootstrap", address, exits=2).told
+    assert told == f"{address!r} is not an address; write host:port."
 
 
 def test_a_java_that_is_none_is_a_usage_error(home: Home) -> None:

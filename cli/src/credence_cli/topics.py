@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BOOTSTRAP_SECONDS = 10.0
 _MIN_INSYNC = "min.insync.replicas"
+_PORT_HIGHEST = 65_535
 
 
 class TopicsError(CommandFailed):
@@ -262,7 +263,10 @@ def _accepts(bootstrap: str) -> bool:
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+            number = int(port)
+            if not 0 < number <= _PORT_HIGHEST:
+                raise ValueError
+            with socket.create_connection((host.strip("[]"), number), timeout=1):
                 return True
         except ValueError as error:
             raise TopicsError(f"{address!r} is not an address; write host:port.", Exit.USAGE) from error

@@ -83,7 +83,25 @@ def test_who_names_every_service_needs_no_stack(home: Home) -> None:
     file.write_text("{")
     named = {f"CREDENCE_{name.upper()}": "127.0.0.1:1" for name in DEFAULT.grpc}
     told = home.call("catalogue", "list", exits=5, **named).told
+    file.unlink()
     assert "no development key" in told
+
+
+def test_a_home_that_is_none_has_no_ports_and_is_told_when_something_is_to_be_written(home: Home) -> None:
+    file = home.folder / "file"
+    file.write_text("in the way")
+    in_the_way = {"CREDENCE_HOME": str(file)}
+    assert {part["state"] for part in home.ask("stack", "status", exits=6, **in_the_way)} == {"stopped"}
+    told = home.call("stack", "up", exits=6, **in_the_way, **NO_JAVA).told
+    assert "cannot be written" in told
+
+
+def test_ports_that_cannot_be_read_are_told_as_such(home: Home) -> None:
+    file = home.folder / "stack" / "ports.json"
+    file.mkdir(parents=True)
+    told = home.call("stack", "status", exits=6).told
+    file.rmdir()
+    assert told == f"{file} cannot be read: Is a directory."
 
 
 def test_ports_that_were_written_down_are_found_again(tmp_path: Path) -> None:

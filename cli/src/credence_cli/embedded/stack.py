@@ -66,14 +66,16 @@ class StackPorts:
 
     @classmethod
     def read(cls, file: Path) -> "StackPorts | None":
-        """Those of the last `up`, None when there was none. Raises EmbeddedError where the file is damaged."""
+        """Those of the last `up`, None when there was none. Raises EmbeddedError where they cannot be told."""
         try:
             ports = cls(**json.loads(file.read_text()))
             if not ports._possible():
                 raise ValueError
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise EmbeddedError(f"{file} cannot be read: {error.strerror}.") from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise EmbeddedError(
                 f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with `--port` "
                 "where you gave one.",
