@@ -6,6 +6,7 @@ The refusals are those that the services make (`servicekit.errors`), answered by
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
+from credence.operations.v1 import views_pb2, views_pb2_grpc
 from credence_cli.client import CallFailed, Client, Method
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.ports import free_port
@@ -109,7 +111,8 @@ async def test_every_refusal_of_a_service_has_its_exit_code_its_reason_and_its_o
     failure: errors.RpcFailure, exit_code: Exit
 ) -> None:
     told = await failure_of(rich(failure))
-    assert (told.exit_code, told.code, str(told)) == (exit_code, failure.reason, failure.message)
+    said = str(told) if exit_code is not Exit.NOT_ALLOWED else str(told).partition(" (the token ")[0]
+    assert (told.exit_code, told.code, said) == (exit_code, failure.reason, failure.message)
 
 
 def test_every_kind_of_refusal_is_among_them() -> None:
@@ -157,15 +160,62 @@ async def test_details_of_another_status_do_not_hide_the_refusal() -> None:
     assert told.exit_code is Exit.UNAVAILABLE
 
 
-async def test_a_service_that_is_not_there_is_told_with_what_to_do() -> None:
-    client = Client(OPERATOR, {"enrolment": f"127.0.0.1:{free_port()}"})
+async def unreachable(address: str) -> CallFailed:
+    client = Client(OPERATOR, {"enrolment": address})
     try:
         with pytest.raises(CallFailed) as failed:
             await ask(client)
     finally:
         await client.close()
-    assert failed.value.exit_code is Exit.UNAVAILABLE
-    assert str(failed.value) == "the service does not answer: is it running? (`credence stack status`)"
+    return failed.value
+
+
+async def test_a_service_that_is_not_there_is_told_with_what_to_do() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    told = await unreachable(address)
+    assert told.exit_code is Exit.UNAVAILABLE
+    assert str(told) == (
+        f"enrolment at {address} does not answer: is it running? (`credence stack status`, or `docker compose ps` for "
+        "containers)"
+    )
+
+
+async def test_a_service_that_is_not_where_a_setting_says_is_told_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CREDENCE_ENROLMENT", "nowhere.invalid:443")
+    told = await unreachable("nowhere.invalid:443")
+    assert told.exit_code is Exit.UNAVAILABLE
+    assert str(told) == (
+        "enrolment at nowhere.invalid:443 does not answer: is it running there? CREDENCE_ENROLMENT names the address"
+    )
+
+
+async def test_a_call_that_a_service_does_not_know_is_told_as_one_of_a_newer_release() -> None:
+    server, port = grpc.aio.server(), free_port()
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        told = await unreachable(f"127.0.0.1:{port}")
+    finally:
+        await server.stop(None)
+    assert told.exit_code is Exit.REFUSED
+    assert str(told) == (
+        f"enrolment at 127.0.0.1:{port} does not know this call: it is of an older release than this command (upgrade "
+        "it), or another service listens there"
+    )
+
+
+async def test_an_answer_that_is_a_stream_fails_in_the_same_words() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    client = Client(OPERATOR, {"mentoring": address})
+    stub: Any = client.stub(views_pb2_grpc.ViewsServiceStub, "mentoring")
+    try:
+        with pytest.raises(CallFailed, match=rf"^mentoring at {address} does not answer: is it running\?"):
+            async for _ in client.stream(stub.RebuildViews, views_pb2.RebuildViewsRequest(), deadline=10.0):
+                pass
+    finally:
+        await client.close()
 
 
 async def test_a_service_that_answers_too_late_is_told_as_safe_to_repeat() -> None:
@@ -203,6 +253,47 @@ async def test_a_given_token_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -
     async with serving(service) as client:
         await ask(client)
     assert service.metadata["authorization"] == "Bearer of-your-issuer"
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"CREDENCE_TOKEN": "x"}, "the token is that of CREDENCE_TOKEN"),
+        (
+            {"CREDENCE_DEVELOPMENT_SECRETS": "{folder}"},
+            "the token is signed with the development key in {folder}, which CREDENCE_DEVELOPMENT_SECRETS names",
+        ),
+        (
+            {"CREDENCE_HOME": "{home}"},
+            "the token is signed with the development key of this machine's stack, for CREDENCE_TOKEN is not set",
+        ),
+    ],
+    ids=["a token", "other secrets", "neither"],
+)
+async def test_who_is_not_signed_in_is_told_where_the_token_came_from(
+    env: dict[str, str], says: str, development_key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ensure_development_secrets(tmp_path / "home" / "stack" / "secrets")
+    places = {"folder": str(development_key), "home": str(tmp_path / "home")}
+    monkeypatch.delenv("CREDENCE_DEVELOPMENT_SECRETS")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value.format(**places))
+    told = await failure_of(rich(errors.Unauthenticated("signed with a key the issuer does not publish")))
+    assert str(told) == f"signed with a key the issuer does not publish ({says.format(**places)})"
+
+
+async def test_a_client_of_a_platform_of_its_own_signs_with_that_ones_key_whatever_the_shell_exports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = ensure_development_secrets(tmp_path / "own")
+    monkeypatch.setenv("CREDENCE_TOKEN", "of-your-issuer")
+    monkeypatch.setenv("CREDENCE_DEVELOPMENT_SECRETS", str(tmp_path / "nowhere"))
+    service = Catalogue(None)
+    async with serving(service) as client:
+        client.secrets = own.folder
+        await ask(client)
+    token = service.metadata["authorization"].removeprefix("Bearer ")
+    assert jwt.get_unverified_header(token)["kid"] == json.loads(own.jwks.read_text())["keys"][0]["kid"]
 
 
 def test_two_tokens_of_one_identity_differ() -> None:

@@ -152,7 +152,7 @@ def test_a_taken_port_is_one_sentence_that_names_who_holds_it(stage: Home) -> No
 
 
 def test_a_java_that_is_none_is_one_sentence(stage: Home) -> None:
-    ran = stage.call("demo", "--port", "0", exits=6, CREDENCE_JAVA="/nonexistent/java")
+    ran = stage.call("demo", "--port", "0", exits=2, CREDENCE_JAVA="/nonexistent/java")
     assert ran.err.splitlines()[-1] == (
         "CREDENCE_JAVA names /nonexistent/java, which is not a Java runtime that can be run; "
         "name another or unset CREDENCE_JAVA."

@@ -64,6 +64,17 @@ def test_every_option_it_speaks_of_belongs_to_a_command() -> None:
     assert named <= options | {"--help"}
 
 
+def test_every_command_prints_json_but_those_that_it_excepts() -> None:
+    said = re.search(r"Each command has `--help`(.*?)`--json`", TEXT)
+    assert said is not None
+    without = {
+        command.name
+        for command in every_command(COMMAND)
+        if not hasattr(command, "commands") and not any("--json" in param.opts for param in command.params)
+    }
+    assert without == set(re.findall(r"`(\w+)`", said[1]))
+
+
 def every_command(command: Any) -> Iterator[Any]:
     yield command
     for child in getattr(command, "commands", {}).values():

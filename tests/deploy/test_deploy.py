@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.stack import DEFAULT_PORT_BASE, StackPorts
 from credence_cli.topics import read_topics
+from eventcore.limits import MONGO_CONNECTIONS_MAX
 from servicekit.backup.__main__ import _arguments
 from servicekit.health import Health
 from servicekit.settings import ServiceSettings
@@ -220,6 +221,13 @@ def test_the_commands_for_backups_in_containers_are_ones_that_these_containers_c
     ]
     assert "ENTRYPOINT" not in (ROOT / "deploy" / "Dockerfile").read_text()
     assert "docs/backup.md" in (ROOT / "deploy" / "README.md").read_text()
+
+
+def test_mongodb_has_a_thread_for_every_connection_that_services_take(compose: Compose) -> None:
+    said = re.search(r"three services with up to (\d+) each", (ROOT / "docker-compose.yml").read_text())
+    assert said is not None
+    assert int(said[1]) == MONGO_CONNECTIONS_MAX
+    assert compose["services"]["mongo"]["pids_limit"] > len(SERVICES) * MONGO_CONNECTIONS_MAX
 
 
 def test_only_what_the_image_is_made_of_goes_to_the_builder() -> None:

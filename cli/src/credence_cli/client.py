@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from credence_cli.embedded.home import credence_home
-from credence_cli.embedded.stack import DEFAULT_PORT_BASE, SERVICES, StackPorts
+from credence_cli.addresses import addresses, variable
+from credence_cli.channels import ROOTS, in_clear_text, open_channel, with_tls
 from credence_cli.exits import CommandFailed, Exit
-from credence_cli.identity import Identity, token_for
+from credence_cli.identity import Identity, token_for, token_origin
 from credence_cli.limits import MESSAGE_BYTES_MAX
 from credence_cli.output import say
+from credence_cli.state import forget, last_token
 
 DEADLINE_SECONDS = 30.0
 # A query's answer says in its trailing metadata how old what it was answered from may be, where that comes from other
@@ -62,34 +65,30 @@ class Streaming(Protocol[Q, A]):
     def __call__(self, request: Q, *, timeout: float | None = None, metadata: Any = None) -> AsyncIterable[A]: ...
 
 
-def addresses() -> dict[str, str]:
-    """Where each service listens: CREDENCE_<SERVICE>, else the development stack's port."""
-    ports = stack_ports()
-    return {name: os.environ.get(f"CREDENCE_{name.upper()}") or f"127.0.0.1:{ports.grpc[name]}" for name in SERVICES}
-
-
-def stack_ports() -> StackPorts:
-    """The ports of this machine's development stack."""
-    try:
-        return StackPorts(**json.loads((credence_home() / "stack" / "ports.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return StackPorts.counted_from(DEFAULT_PORT_BASE)
-
-
 @dataclass
 class Client:
     """Calls services as one identity, or as another for a single call.
 
-    `calls` counts what was sent; `insecure` channels are for loopback, where the development stack listens.
+    `secrets`: the folder of the platform's own development key, where it is to sign with no other. `remembered`: the
+    token that an earlier command left.
     """
 
     identity: Identity
     addresses: dict[str, str] = field(default_factory=addresses)
+    secrets: Path | None = None
+    remembered: str = ""
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    _services: WeakKeyDictionary[object, str] = field(default_factory=WeakKeyDictionary)
     _age_told: bool = False
+    _forgotten: bool = False
+    _clear_told: bool = False
+
+    def speaking_as(self, identity: Identity) -> Client:
+        """Another client of the same platform."""
+        return Client(identity, self.addresses, self.secrets)
 
     def stub(self, stub: Callable[[grpc.aio.Channel], S], service: str) -> S:
-        """The stub of `service`: "enrolment", "accreditation" or "mentoring"."""
+        """The stub of `service`: "enrolment", "accreditation" or "mentoring". Raises CommandFailed."""
         if service not in self._channels:
             options = [
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -99,21 +98,58 @@ class Client:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1_000),
             ]
-            self._channels[service] = grpc.aio.insecure_channel(self.addresses[service], options=options)
-        return stub(self._channels[service])
+            address = self.addresses[service]
+            self._channels[service] = open_channel(address, variable(service), options)
+            if in_clear_text(address) and not self._clear_told:
+                self._clear_told = True
+                say(
+                    f"Your token goes to {address} in clear text: put that service behind TLS, and write "
+                    f"https://host:port in {variable(service)}."
+                )
+        made = stub(self._channels[service])
+        # What fails is a method, and says nothing of the service: those of operations are the same in all of them.
+        self._services.update(dict.fromkeys(vars(made).values(), service))
+        return made
 
     async def call(
         self, method: Method[Q, A], request: Q, *, identity: Identity | None = None, deadline: float = DEADLINE_SECONDS
     ) -> A:
-        """One call. Raises CommandFailed. An answer from views that are old is told as such, once a command."""
-        metadata = (("authorization", f"Bearer {token_for(identity or self.identity)}"),)
+        """One call. Raises CommandFailed. An answer from views that are old is told as such, once a command.
+
+        Where what the last write left is not known there any more, it is asked once more without it.
+        """
+        speaker = identity or self.identity
+        if not self.remembered or getattr(request, "token", "") != self.remembered:
+            return await self._call(method, request, speaker, deadline)
+        if not self._forgotten:
+            try:
+                return await self._call(method, request, speaker, deadline)
+            except CallFailed as failure:
+                if not (why := _why_not_known(failure)):
+                    raise
+                self._forgotten = True
+                forget(self.remembered)
+                say(
+                    f"{self._services[method]} does not know what was last written from here: {why}. It is forgotten, "
+                    "and this asked again without waiting for it."
+                )
+        bare: Any = deepcopy(request)
+        bare.ClearField("token")
+        return await self._call(method, bare, speaker, deadline)
+
+    async def _call(self, method: Method[Q, A], request: Q, identity: Identity, deadline: float) -> A:
+        metadata = (("authorization", f"Bearer {token_for(identity, self.secrets)}"),)
         call: Any = method(request, timeout=deadline, metadata=metadata)
         try:
             answer: A = await call
             self._tell_age(await call.trailing_metadata() or ())
         except grpc.aio.AioRpcError as error:
-            raise explain(error) from error
+            raise self._explained(error, method) from error
         return answer
+
+    def _explained(self, error: grpc.aio.AioRpcError, method: object) -> CallFailed:
+        service = self._services[method]
+        return explain(error, service, self.addresses[service], token_origin(self.secrets))
 
     def _tell_age(self, trailing: Iterable[tuple[str, str | bytes]]) -> None:
         age = next((str(value) for name, value in trailing if name == AGE), "0")
@@ -134,12 +170,12 @@ class Client:
 
     async def stream(self, method: Streaming[Q, A], request: Q, *, deadline: float) -> AsyncIterator[A]:
         """One call whose answer is a stream; it is all there once this ends. Raises CommandFailed."""
-        metadata = (("authorization", f"Bearer {token_for(self.identity)}"),)
+        metadata = (("authorization", f"Bearer {token_for(self.identity, self.secrets)}"),)
         try:
             async for part in method(request, timeout=deadline, metadata=metadata):
                 yield part
         except grpc.aio.AioRpcError as error:
-            raise explain(error) from error
+            raise self._explained(error, method) from error
 
     async def close(self) -> None:
         for channel in self._channels.values():
@@ -159,7 +195,7 @@ async def pages(ask: Callable[[PQ], Awaitable[PA]], request: PQ) -> AsyncIterato
 @asynccontextmanager
 async def connected(identity: Identity) -> AsyncIterator[Client]:
     """A client that is closed at the end."""
-    client = Client(identity)
+    client = Client(identity, remembered=last_token())
     try:
         yield client
     finally:
@@ -178,15 +214,25 @@ _EXITS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
     grpc.StatusCode.UNAUTHENTICATED: Exit.NOT_ALLOWED,
     grpc.StatusCode.PERMISSION_DENIED: Exit.NOT_ALLOWED,
+    grpc.StatusCode.UNIMPLEMENTED: Exit.REFUSED,
 }
 
 
 # What gRPC itself ends a call with, and says too little of.
 _UNTOLD = {
-    grpc.StatusCode.UNAVAILABLE: "the service does not answer: is it running? (`credence stack status`)",
+    grpc.StatusCode.UNAVAILABLE: "{service} at {address} does not answer: {hint}",
+    grpc.StatusCode.UNIMPLEMENTED: "{service} at {address} does not know this call: it is of an older release than "
+    "this command (upgrade it), or another service listens there",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time: run it again; commands can be repeated safely",
     # Where more calls wait than a service lets wait (servicekit's PENDING_CALLS_MAX).
     grpc.StatusCode.CANCELLED: "the service is overrun, or going down: run it again; commands can be repeated safely",
+}
+
+
+# What a service says that knows no more of the caller than its call: here it is known what can be done.
+_HERE = {
+    "not-caught-up": "what was just written has not arrived there yet: run it again (`credence status` says what is "
+    "behind)",
 }
 
 
@@ -199,7 +245,7 @@ class CallFailed(CommandFailed):
         self.code = code
 
 
-def explain(error: grpc.aio.AioRpcError) -> CallFailed:
+def explain(error: grpc.aio.AioRpcError, service: str, address: str, token: str) -> CallFailed:
     """A gRPC error in plain words, with every violated field on a line of its own."""
     status, reason, details = error.code(), "", list[str]()
     try:
@@ -215,5 +261,32 @@ def explain(error: grpc.aio.AioRpcError) -> CallFailed:
             details += [f"{v.field}: {v.description}" for v in bad.field_violations]
     message = error.details() or status.name
     if rich is None:
-        message = _UNTOLD.get(status, message)
-    return CallFailed(status, reason, message, tuple(details))
+        if with_tls(address) and status is grpc.StatusCode.UNAVAILABLE:
+            details.append(message)  # which of it all was it
+        untold = _UNTOLD.get(status)
+        message = untold.format(service=service, address=address, hint=_hint(service, address)) if untold else message
+    if status is grpc.StatusCode.UNAUTHENTICATED:
+        message = f"{message} ({token})"
+    return CallFailed(status, reason, _HERE.get(reason, message), tuple(details))
+
+
+def _why_not_known(failure: CallFailed) -> str:
+    """Why a token is not known; empty where the failure is about something else."""
+    if failure.code == "not-caught-up":
+        return "it is behind (`credence status`), or was restored or emptied since"
+    if failure.status is grpc.StatusCode.INVALID_ARGUMENT and any(d.startswith("token: ") for d in failure.details):
+        return "its token is of another platform, or of one that has other keys now"
+    return ""
+
+
+def _hint(service: str, address: str) -> str:
+    """What to look at where nobody answers."""
+    name = variable(service)
+    if with_tls(address):
+        return (
+            "is it running there, with TLS, and with a certificate that is trusted here? "
+            f"{name} names the address, {ROOTS} a file of roots to trust"
+        )
+    if os.environ.get(name) == address:
+        return f"is it running there? {name} names the address"
+    return "is it running? (`credence stack status`, or `docker compose ps` for containers)"

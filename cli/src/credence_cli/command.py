@@ -11,11 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.markup import escape
 
-from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.output import OutputClosed, err
 from credence_cli.spreadsheet import shown
-from credence_cli.topics import TopicsError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -33,9 +31,6 @@ def fail(error: Exception) -> int:
             for detail in error.details:
                 err.print(f"  {escape(detail)}")
             return int(error.exit_code)
-        case EmbeddedError() | TopicsError():
-            err.print(f"[red]{escape(str(error))}[/]")
-            return int(Exit.UNAVAILABLE)
         case UnicodeEncodeError(reason="surrogates not allowed", object=text):
             # Python reads bytes of the command line that are no UTF-8 as such: they can be no part of a message.
             err.print(

@@ -84,6 +84,23 @@ def mint(identity: Identity, folder: Path | None = None, *, lifetime_seconds: in
     return jwt.encode(claims, pem, algorithm="EdDSA", headers={"kid": kid})
 
 
-def token_for(identity: Identity) -> str:
-    """CREDENCE_TOKEN as it is, whatever `identity` says, else a development token for it."""
+def token_for(identity: Identity, secrets: Path | None = None) -> str:
+    """CREDENCE_TOKEN as it is, whatever `identity` says, else a development token for it.
+
+    `secrets`: signed with the key of this folder, whatever the environment says.
+    """
+    if secrets is not None:
+        return mint(identity, secrets)
     return os.environ.get("CREDENCE_TOKEN") or mint(identity)
+
+
+def token_origin(secrets: Path | None = None) -> str:
+    """Where `token_for` has its token from, for whom a service does not take it from."""
+    if secrets is None and os.environ.get("CREDENCE_TOKEN"):
+        return "the token is that of CREDENCE_TOKEN"
+    signed = "the token is signed with the development key"
+    if secrets is None and os.environ.get("CREDENCE_DEVELOPMENT_SECRETS"):
+        return f"{signed} in {secrets_folder()}, which CREDENCE_DEVELOPMENT_SECRETS names"
+    if secrets is None:
+        return f"{signed} of this machine's stack, for CREDENCE_TOKEN is not set"
+    return f"{signed} in {secrets}"

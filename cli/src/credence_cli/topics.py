@@ -20,16 +20,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from credence_cli.exits import CommandFailed, Exit
+
 if TYPE_CHECKING:
     from kafka import TopicPartition
     from kafka.admin import KafkaAdminClient
 
 _BOOTSTRAP_SECONDS = 10.0
 _MIN_INSYNC = "min.insync.replicas"
+_PORT_HIGHEST = 65_535
 
 
-class TopicsError(Exception):
-    """Something the operator can act on: one sentence that says what is wrong and what to do next."""
+class TopicsError(CommandFailed):
+    """Something the operator can act on: one sentence that says what is wrong and what to do next.
+
+    Running it again may help, unless its exit code says something else.
+    """
+
+    def __init__(self, message: str, exit_code: Exit = Exit.UNAVAILABLE) -> None:
+        super().__init__(exit_code, message)
 
 
 class _Strict(BaseModel):
@@ -70,12 +79,17 @@ class DeclaredTopic:
 
 @dataclass(frozen=True)
 class CreatedTopic:
-    """What `create` found or made. `drift`: setting -> (declared, actual) of a topic that existed before."""
+    """What `create` found or made. `drift`: setting -> (declared, actual) of a topic that existed before.
+
+    `copies` is how many it has; `copies_missing` how many fewer were made than declared, for want of brokers.
+    """
 
     name: str
     partitions: int
     created: bool
     drift: Mapping[str, tuple[str, str]]
+    copies: int
+    copies_missing: int
 
 
 @dataclass(frozen=True)
@@ -122,12 +136,12 @@ def read_topics(file: Path) -> tuple[DeclaredTopic, ...]:
     try:
         content = TopicsFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except OSError as error:
-        raise TopicsError(f"The topics file {file} cannot be read: {error.strerror}.") from error
+        raise TopicsError(f"The topics file {file} cannot be read: {error.strerror}.", Exit.USAGE) from error
     except yaml.YAMLError as error:
-        raise TopicsError(f"The topics file {file} is not YAML: {error}") from error
+        raise TopicsError(f"The topics file {file} is not YAML: {error}", Exit.USAGE) from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise TopicsError(f"The topics file {file} is not valid: {faults}.") from error
+        raise TopicsError(f"The topics file {file} is not valid: {faults}.", Exit.USAGE) from error
     defaults = content.defaults
     return tuple(
         DeclaredTopic(
@@ -145,11 +159,17 @@ def create(
 ) -> tuple[CreatedTopic, ...]:
     """Make every declared topic that is not there, wait until each has its leaders, and report all of them.
 
-    `wait_seconds` bounds the wait for Kafka. `replication_factor` replaces the declared one (1 on a single node).
-    Nothing that exists is changed: another partition count raises TopicsError, other settings come back as drift.
+    `wait_seconds` bounds the wait for Kafka. `replication_factor` replaces the declared one; without it there are as
+    many copies as declared, but no more than brokers. Nothing that exists is changed: another partition count raises
+    TopicsError, other settings come back as drift.
     """
-    declared = [_replicated(topic, replication_factor) for topic in read_topics(file)]
+    written = read_topics(file)
     with _admin(bootstrap, wait_seconds) as admin:
+        brokers = _brokers(admin) if replication_factor is None else None
+        declared = [
+            _replicated(topic, replication_factor or min(topic.replication_factor, brokers or topic.replication_factor))
+            for topic in written
+        ]
         existing = _described(admin, [topic.name for topic in declared])
         _refuse_other_partition_counts(declared, existing)
         missing = {topic.name: _creation(topic) for topic in declared if topic.name not in existing}
@@ -164,8 +184,12 @@ def create(
                 partitions=topic.partitions,
                 created=topic.name in missing,
                 drift=_drift(topic, existing[topic.name].config) if topic.name in existing else {},
+                copies=existing.get(topic.name, topic).replication_factor,
+                copies_missing=0
+                if topic.name in existing or replication_factor
+                else as_written.replication_factor - topic.replication_factor,
             )
-            for topic in declared
+            for topic, as_written in zip(declared, written, strict=True)
         )
 
 
@@ -239,18 +263,19 @@ def _accepts(bootstrap: str) -> bool:
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+            number = int(port)
+            if not 0 < number <= _PORT_HIGHEST:
+                raise ValueError
+            with socket.create_connection((host.strip("[]"), number), timeout=1):
                 return True
         except ValueError as error:
-            raise TopicsError(f"{address!r} is not an address; write host:port.") from error
+            raise TopicsError(f"{address!r} is not an address; write host:port.", Exit.USAGE) from error
         except OSError:
             continue
     return False
 
 
-def _replicated(topic: DeclaredTopic, replication_factor: int | None) -> DeclaredTopic:
-    if replication_factor is None:
-        return topic
+def _replicated(topic: DeclaredTopic, replication_factor: int) -> DeclaredTopic:
     config = dict(topic.config)
     if int(config.get(_MIN_INSYNC, "1")) > replication_factor:
         # More copies demanded than exist would refuse every write.
@@ -267,15 +292,25 @@ def _creation(topic: DeclaredTopic) -> dict[str, Any]:
 
 
 def _check_created(answer: Mapping[str, Any]) -> None:
-    from kafka.errors import TopicAlreadyExistsError
+    from kafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError, for_code
 
-    refused = [
-        f"{topic['name']}: {topic['error_message'] or topic['error_code']}"
-        for topic in answer["topics"]
-        if topic["error_code"] not in (0, TopicAlreadyExistsError.errno)
-    ]
-    if refused:
-        raise TopicsError("Kafka refused to create " + "; ".join(refused))
+    refused = [topic for topic in answer["topics"] if topic["error_code"] not in (0, TopicAlreadyExistsError.errno)]
+    if not refused:
+        return
+    said = "; ".join(f"{topic['name']}: {topic['error_message'] or topic['error_code']}" for topic in refused)
+    codes = {topic["error_code"] for topic in refused}
+    passing = all(for_code(code).retriable for code in codes)
+    if InvalidReplicationFactorError.errno in codes:
+        said = f"{said.rstrip('.')}. Give --replication-factor no more than there are brokers, or leave it out."
+    raise TopicsError(f"Kafka refused to create {said}", Exit.UNAVAILABLE if passing else Exit.REFUSED)
+
+
+def _brokers(admin: KafkaAdminClient) -> int | None:
+    """How many there are, those that are down for a while among them; None where that cannot be asked."""
+    try:
+        return len(admin.describe_cluster()["brokers"])
+    except KeyError:
+        return None  # kafka-python looks for what Kafka says from 3.7 on
 
 
 def _refuse_other_partition_counts(declared: Sequence[DeclaredTopic], existing: Mapping[str, DescribedTopic]) -> None:
@@ -287,7 +322,8 @@ def _refuse_other_partition_counts(declared: Sequence[DeclaredTopic], existing: 
     if wrong:
         raise TopicsError(
             "Partition counts do not change in place, for a stream's events would then be in two partitions and out "
-            f"of order: {'; '.join(wrong)}. Declare the count that is there, or republish into a topic of a new name."
+            f"of order: {'; '.join(wrong)}. Declare the count that is there, or republish into a topic of a new name.",
+            Exit.REFUSED,
         )
 
 

@@ -102,8 +102,18 @@ def test_other_settings_of_a_topic_that_exists_come_back_as_drift(servers: Serve
 
 @pytest.mark.servers
 def test_more_copies_than_brokers_is_refused_by_name(servers: Servers, tmp_path: Path) -> None:
-    with pytest.raises(TopicsError, match=r"Kafka refused to create copied\.v1: .*replicat"):
-        topics.create(servers.kafka_bootstrap, written(tmp_path, "copied.v1: {}"))
+    with pytest.raises(
+        TopicsError, match=r"Kafka refused to create copied\.v1: .*replicat.* Give --replication-factor"
+    ):
+        topics.create(servers.kafka_bootstrap, written(tmp_path, "copied.v1: {}"), replication_factor=3)
+
+
+@pytest.mark.servers
+def test_without_a_number_there_are_no_more_copies_than_brokers(servers: Servers, tmp_path: Path) -> None:
+    (topic,) = topics.create(servers.kafka_bootstrap, written(tmp_path, "fitted.v1: {}"))
+    assert (topic.copies, topic.copies_missing) == (1, 2)
+    (found,) = topics.describe(servers.kafka_bootstrap, ["fitted.v1"])
+    assert (found.replication_factor, found.config["min.insync.replicas"]) == (1, "1")
 
 
 @pytest.mark.servers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -43,7 +44,7 @@ def demo(
         say("Starting the platform (the first time, Kafka is fetched once) ...")
         addresses = stack.up()
         out.print(f"The platform is up after {time.monotonic() - began:.1f} s: {stack.software}.", markup=False)
-        stage = asyncio.run(_play(dict(addresses.grpc)))
+        stage = asyncio.run(_play(dict(addresses.grpc), stack.secrets.folder))
     finally:
         if not keep and not ran_before:
             with err.status("Stopping ..."):
@@ -53,11 +54,12 @@ def demo(
     raise typer.Exit(int(Exit.FAILED if stage.surprises else Exit.OK))
 
 
-async def _play(addresses: dict[str, str]) -> Stage:
+async def _play(addresses: dict[str, str], secrets: Path) -> Stage:
     # The schemes run in London: what is "today" there decides which sessions were held.
     today = datetime.now(ZoneInfo("Europe/London")).date()
     run = _base36(int(time.time()) - int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()))
-    client = Client(IMPORTER, addresses)
+    # Its own key, whatever the shell exports for another platform.
+    client = Client(IMPORTER, addresses, secrets)
     stage = Stage(client, run, credence_home() / "demo" / run, today)
     try:
         stage.scene("The catalogue")

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from credence_cli import topics
-from credence_cli.client import stack_ports
+from credence_cli.addresses import stack_ports
 from credence_cli.command import Json
 from credence_cli.embedded.development_secrets import ensure_development_secrets
 from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.home import topics_file
-from credence_cli.embedded.stack import LAST_PORT_BASE, Stack
+from credence_cli.embedded.stack import HIGHEST_PORT_BASE, Stack
 from credence_cli.exits import Exit
 from credence_cli.identity import ROLES, Identity, mint
 from credence_cli.output import out, say, show, table
@@ -34,7 +34,7 @@ Bootstrap = Annotated[
 Port = Annotated[
     int | None,
     typer.Option(
-        "--port", min=0, max=LAST_PORT_BASE, help="First of the consecutive ports to listen on; 0: any free ones."
+        "--port", min=0, max=HIGHEST_PORT_BASE, help="First of the consecutive ports to listen on; 0: any free ones."
     ),
 ]
 
@@ -95,7 +95,10 @@ def create_topics(
     replication: Annotated[
         int | None,
         typer.Option(
-            "--replication-factor", min=1, max=32_767, help="Instead of the declared one; 1 on a single node."
+            "--replication-factor",
+            min=1,
+            max=32_767,
+            help="Copies of each topic, instead of as many as declared or, where that is fewer, as there are brokers.",
         ),
     ] = None,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for Kafka.")] = 30.0,
@@ -103,7 +106,20 @@ def create_topics(
 ) -> None:
     """Creates the topics of deploy/topics.yml that are not there. Nothing that exists is changed."""
     made = topics.create(bootstrap_or_default(bootstrap), topics_file(), wait, replication)
-    data = [{"name": t.name, "partitions": t.partitions, "created": t.created, "drift": dict(t.drift)} for t in made]
+    for t in made:
+        if t.copies_missing:
+            of = t.copies + t.copies_missing
+            say(f"{t.name}: {t.copies} of the {of} declared copies, for there are no more brokers.")
+    data = [
+        {
+            "name": t.name,
+            "partitions": t.partitions,
+            "created": t.created,
+            "replication": t.copies,
+            "drift": dict(t.drift),
+        }
+        for t in made
+    ]
     rows = [(t.name, t.partitions, "created" if t.created else "there already", _drift(t.drift)) for t in made]
     show(data, as_json, lambda: table("", ("topic", "partitions", "", "differs from its declaration"), rows))
 

@@ -95,7 +95,7 @@ class Stage:
 
     def wrote(self, token: str) -> None:
         self.token = token or self.token
-        remember(self.token)
+        remember(self.token, self.client.addresses)
 
     async def open_cohort(self, cohort: str, programme: str, starts_on: date, provider: str, capacity: int = 0) -> None:
         row = cohorts_pb2.OpenCohort(
@@ -173,7 +173,7 @@ class Stage:
         """Posts a register file as its provider and shows every answer."""
         rows = read_file(file)
         identity = Identity.of("provider", providers=[provider])
-        poster = Client(identity, self.client.addresses)
+        poster = self.client.speaking_as(identity)
         try:
             answers = await post_rows(poster, provider, rows, wrote=self.wrote)
         finally:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from credence_cli.embedded.errors import EmbeddedError
+from credence_cli.exits import Exit
 
 _MARKER = Path("deploy") / "topics.yml"
 
@@ -29,7 +30,9 @@ def topics_file() -> Path:
     """The declaration of the topics that belongs to this project."""
     root = project_root()
     if root is None:
-        raise EmbeddedError(f"No {_MARKER} was found above {Path.cwd()}; run this inside the Credence checkout.")
+        raise EmbeddedError(
+            f"No {_MARKER} was found above {Path.cwd()}; run this inside the Credence checkout.", Exit.USAGE
+        )
     return root / _MARKER
 
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from credence_cli.embedded.errors import EmbeddedError
+from credence_cli.exits import Exit
 
 JAVA_MAJOR_MIN = 17
 
@@ -38,11 +39,12 @@ def _checked(java: Path, found: str) -> Path:
     major = java_major(java)
     if major is None:
         raise EmbeddedError(
-            f"{found}, which is not a Java runtime that can be run; name another or unset CREDENCE_JAVA."
+            f"{found}, which is not a Java runtime that can be run; name another or unset CREDENCE_JAVA.", Exit.USAGE
         )
     if major < JAVA_MAJOR_MIN:
         raise EmbeddedError(
-            f"{found}, which is Java {major}; Kafka needs {JAVA_MAJOR_MIN} or newer: set CREDENCE_JAVA to one."
+            f"{found}, which is Java {major}; Kafka needs {JAVA_MAJOR_MIN} or newer: set CREDENCE_JAVA to one.",
+            Exit.USAGE,
         )
     return java
 

@@ -19,6 +19,7 @@ from credence_cli.embedded.errors import EmbeddedError
 from credence_cli.embedded.home import require_free_disk
 from credence_cli.embedded.ports import LOOPBACK, free_port, require_free
 from credence_cli.embedded.processes import ManagedProcess
+from credence_cli.exits import Exit
 
 # A ceiling, not what it takes. A reader that meets a full cache waits for room while it holds the lock that whoever
 # could make room waits for: in a storm with the default of 1G the server then stood still for minutes.
@@ -134,7 +135,7 @@ class EmbeddedMongo:
         if self._binary:
             if not os.access(self._binary, os.X_OK):
                 raise EmbeddedError(
-                    f"CREDENCE_MONGO_BINARY names {self._binary}, which cannot be run; correct or unset it."
+                    f"CREDENCE_MONGO_BINARY names {self._binary}, which cannot be run; correct or unset it.", Exit.USAGE
                 )
             return [self._binary]
         if importlib.util.find_spec("secantus") is None:

@@ -6,10 +6,12 @@ of its own (see `processes`), so each command finds what another started.
 
 import fcntl
 import json
+import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,16 +27,19 @@ from credence_cli.embedded.mongo import EmbeddedMongo
 from credence_cli.embedded.ports import LOOPBACK, free_port, is_free, require_free
 from credence_cli.embedded.processes import ManagedProcess
 from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_spec
+from credence_cli.exits import Exit
 
 SERVICES = ("enrolment", "accreditation", "mentoring")
 DEFAULT_PORT_BASE = 19090
 _PORTS = 2 + 2 * len(SERVICES)
-LAST_PORT_BASE = 65_536 - _PORTS
+_LAST_PORT = 65_535
+HIGHEST_PORT_BASE = _LAST_PORT - _PORTS + 1
 _DISK_BYTES_MIN = 2**30
 _HUNG_SECONDS = 10.0
 _HUNG_STOP_SECONDS = 5.0
 _LOCK_SECONDS = 180.0
 _FOLLOW_SECONDS = 0.2
+_BLOCK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,39 @@ class StackPorts:
             http={name: http for name, (_, http) in pairs.items()},
         )
 
+    @classmethod
+    def read(cls, file: Path) -> "StackPorts | None":
+        """Those of the last `up`, None when there was none. Raises EmbeddedError where they cannot be told."""
+        try:
+            ports = cls(**json.loads(file.read_text()))
+            if not ports._possible():
+                raise ValueError
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise EmbeddedError(f"{file} cannot be read: {error.strerror}.") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise EmbeddedError(
+                f"{file} is damaged: delete it, then `credence stack down` and `credence stack up`, with `--port` "
+                "where you gave one.",
+                Exit.USAGE,
+            ) from error
+        return ports
+
+    def write(self, file: Path) -> None:
+        """Whole or not at all, so that a reader never finds half a file."""
+        draft = file.with_name(file.name + ".new")
+        draft.write_text(json.dumps(asdict(self)))
+        draft.replace(file)
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return (self.kafka, self.mongo, *self.grpc.values(), *self.http.values())
+
+    def _possible(self) -> bool:
+        whole = self.grpc.keys() == self.http.keys() == set(SERVICES)
+        return whole and all(type(port) is int and 0 < port <= _LAST_PORT for port in self.all)
+
 
 def _free_ports(count: int) -> list[int]:
     found: set[int] = set()
@@ -68,7 +106,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _all_free(ports: StackPorts) -> bool:
-    return all(is_free(port) for port in (ports.kafka, ports.mongo, *ports.grpc.values(), *ports.http.values()))
+    return all(is_free(port) for port in ports.all)
 
 
 @dataclass(frozen=True)
@@ -160,7 +198,7 @@ class Stack:
         self._given = servers
         self._owned = owned
         self._say = say
-        self._ports = self._remembered_ports() or StackPorts.counted_from(
+        self._ports = StackPorts.read(self._ports_file) or StackPorts.counted_from(
             DEFAULT_PORT_BASE if port_base is None else port_base
         )
         self._assemble()
@@ -193,6 +231,7 @@ class Stack:
         with self._alone():
             self._settle_ports()
             self._check_prerequisites()
+            self._write_ports()
             ensure_development_secrets(self.secrets.folder)
             started: list[Part] = []
             try:
@@ -222,11 +261,13 @@ class Stack:
         """(part, line): the last `lines` of each part (all unless named), then with `follow` what comes, for ever."""
         known = {part.name: part for part in self._parts}
         if unknown := sorted(set(names or ()) - known.keys()):
-            raise EmbeddedError(f"There is no part named {', '.join(unknown)}; the parts are {', '.join(known)}.")
+            raise EmbeddedError(
+                f"There is no part named {', '.join(unknown)}; the parts are {', '.join(known)}.", Exit.USAGE
+            )
         tails = [_Tail(known[name].process.log) for name in names or known]
         named = list(zip(names or known, tails, strict=True))
         for name, tail in named:
-            for line in tail.new_lines()[-lines or sys.maxsize :]:
+            for line in tail.last(lines):
                 yield name, line
         while follow:
             time.sleep(_FOLLOW_SECONDS)
@@ -268,14 +309,9 @@ class Stack:
     def _ports_file(self) -> Path:
         return self.folder / "ports.json"
 
-    def _remembered_ports(self) -> StackPorts | None:
-        with suppress(OSError, ValueError, TypeError):
-            return StackPorts(**json.loads(self._ports_file.read_text()))
-        return None
-
     def _settle_ports(self) -> None:
-        """Decide the ports for this `up` and write them down, so that the next command finds the parts."""
-        remembered = self._remembered_ports()
+        """Decide the ports for this `up`."""
+        remembered = StackPorts.read(self._ports_file)
         running = any(part.process.alive() for part in self._parts)
         if self._port_base == 0 and remembered and not running and not _all_free(remembered):
             # Base 0 asks for any free ports: those of the last time are as good, unless somebody has them now.
@@ -284,13 +320,16 @@ class Stack:
         if self._port_base and remembered and remembered != (asked := StackPorts.counted_from(self._port_base)):
             if running:
                 raise EmbeddedError(
-                    f"The stack in {self.folder} runs on other ports than you ask for; `credence stack down` first."
+                    f"The stack in {self.folder} runs on other ports than you ask for; `credence stack down` first.",
+                    Exit.REFUSED,
                 )
             self._ports = asked
             self._assemble()
+
+    def _write_ports(self) -> None:
+        """For the next command, that it finds the parts; once they can be had, for it would fail on others too."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._ports_file.write_text(json.dumps(asdict(self._ports)))
+            self._ports.write(self._ports_file)
         except OSError as error:
             raise EmbeddedError(f"The folder {self.folder} cannot be written: {error}.") from error
 
@@ -387,12 +426,30 @@ class Stack:
 
 
 class _Tail:
-    """New whole lines of a growing file, also after it was cut and begun again."""
+    """The last whole lines of a growing file and those that come, also after it was cut and begun again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
         self._rest = b""
+
+    def last(self, lines: int) -> list[str]:
+        """Read from the end, and no more than it takes; what comes after them is new."""
+        blocks: deque[bytes] = deque()
+        try:
+            with self._path.open("rb") as stream:
+                self._at = start = stream.seek(0, os.SEEK_END)
+                ends = 0
+                # One more than asked for: the end of the line before them is where the first one begins.
+                while start and ends <= lines:
+                    size = min(start, _BLOCK_BYTES)
+                    start = stream.seek(start - size)
+                    blocks.appendleft(stream.read(size))
+                    ends += blocks[0].count(b"\n")
+        except OSError:
+            return []
+        *found, self._rest = b"".join(blocks).split(b"\n")
+        return [line.decode(errors="replace") for line in found[-lines or sys.maxsize :]]
 
     def new_lines(self) -> list[str]:
         try:
