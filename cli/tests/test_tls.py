@@ -126,8 +126,9 @@ def test_a_token_that_goes_out_in_clear_text_is_warned_of_once(home: Home) -> No
     said = home.call("status", exits=6, **away).err
     assert said.splitlines() == [
         "Your token goes to nowhere.invalid:9000 in clear text: put that service behind TLS, and write "
-        "https://host:port in CREDENCE_ENROLMENT."
+        "https://host:port in CREDENCE_ENROLMENT. (CREDENCE_CLEAR_TEXT=accepted where it is meant.)"
     ]
+    assert home.call("status", exits=6, CREDENCE_CLEAR_TEXT="accepted", **away).err == ""
     secure = {name: f"https://{address}" for name, address in away.items()}
     assert home.call("status", exits=6, **secure).err == ""
 

@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from credence_cli.addresses import addresses, variable
-from credence_cli.channels import ROOTS, in_clear_text, open_channel, with_tls
+from credence_cli.channels import CLEAR_TEXT, ROOTS, in_clear_text, open_channel, with_tls
 from credence_cli.exits import CommandFailed, Exit
 from credence_cli.identity import Identity, token_for, token_origin
 from credence_cli.limits import MESSAGE_BYTES_MAX
@@ -104,7 +104,7 @@ class Client:
                 self._clear_told = True
                 say(
                     f"Your token goes to {address} in clear text: put that service behind TLS, and write "
-                    f"https://host:port in {variable(service)}."
+                    f"https://host:port in {variable(service)}. ({CLEAR_TEXT}=accepted where it is meant.)"
                 )
         made = stub(self._channels[service])
         # What fails is a method, and says nothing of the service: those of operations are the same in all of them.
