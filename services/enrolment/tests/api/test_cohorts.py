@@ -55,6 +55,12 @@ async def test_a_cohort_opens_with_what_it_is_given(desk: Desk) -> None:
     assert (opened.ends_on, opened.capacity, opened.waiting_list) == ("2024-10-31", 0, False)
 
 
+async def test_a_cohort_may_go_on_after_the_months_of_whoever_was_there_first(desk: Desk) -> None:
+    """The longest duration is each learner's own, from their placing; a cohort gives places to its last day."""
+    await desk.load(COURSE)
+    assert codes((await desk.open(ends_on="2025-09-01", sessions=[session(on="2025-03-01")])).outcomes) == ["accepted"]
+
+
 async def test_opening_again_is_harmless_and_opening_otherwise_conflicts(desk: Desk) -> None:
     await desk.load(COURSE)
     await desk.open()
