@@ -144,7 +144,8 @@ def decide(command: MatchCommand, state: Match, now: datetime) -> Sequence[Match
 
 
 def _offer(command: OfferShortlist, state: Match) -> Sequence[MatchEvent] | Refusal:
-    if command.mentor_ids == state.shortlist:
+    # Before the first offer the shortlist is empty, and an empty one is not what stands then.
+    if state.shortlist and command.mentor_ids == state.shortlist:
         return []
     if command.objection is not None:
         return command.objection
