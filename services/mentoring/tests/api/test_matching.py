@@ -179,6 +179,27 @@ async def test_a_place_counts_from_its_day_and_until_the_withdrawals_day() -> No
     assert (await leaving.choose("mentor-b")).code == "not-placed"
 
 
+async def test_an_imported_match_is_judged_by_the_place_of_the_day_it_began(stage: Stage) -> None:
+    assert (await stage.offer(*MENTORS[:3])).status == ACCEPTED
+    withdrawn = enrolment.EnrolmentWithdrawn(withdrawn_on="2024-11-01", reason_code="changed-job")
+    stage.hear("enrolment", "enrolment-m1--mentee-1", withdrawn)
+    await stage.world.settle()
+    for day in ("2024-09-30", "2024-11-01"):
+        refused = await stage.choose("mentor-b", role="importer", on=day)
+        assert (refused.code, [v.field for v in refused.violations]) == ("not-placed", ["matched_on"])
+        assert day in refused.message
+    assert (await stage.choose("mentor-b")).code == "not-placed"
+    assert (await stage.choose("mentor-b", role="importer", on="2024-10-31")).status == ACCEPTED
+
+
+async def test_a_match_to_come_is_told_so_whatever_the_place_will_be_then(stage: Stage) -> None:
+    assert (await stage.offer(*MENTORS[:3])).status == ACCEPTED
+    withdrawn = enrolment.EnrolmentWithdrawn(withdrawn_on="2024-11-20", reason_code="changed-job")
+    stage.hear("enrolment", "enrolment-m1--mentee-1", withdrawn)
+    await stage.world.settle()
+    assert (await stage.choose("mentor-b", role="importer", on="2024-12-01")).code == "match-in-future"
+
+
 async def test_a_retry_gets_the_first_answer_after_midnight_and_after_mentor_and_mentee_have_left(stage: Stage) -> None:
     async def everything() -> list[outcome_pb2.Outcome]:
         return [
