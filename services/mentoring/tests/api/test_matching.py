@@ -318,6 +318,24 @@ async def test_a_mentors_token_that_names_nobody_lists_nobody(stage: Stage) -> N
     assert list(answer.mentors) == []
 
 
+async def test_an_erased_person_is_not_registered_as_a_mentor_with_or_without_a_portrait(stage: Stage) -> None:
+    async def registered(person: str, portrait: str = "") -> str:
+        row = mentors_pb2.RegisterMentor(
+            command_id=person, person_id=person, background="health", sector="third", pen_portrait=portrait
+        )
+        request = mentors_pb2.RegisterMentorsRequest(rows=[row])
+        answer = await stage.world.call(stage.mentors.RegisterMentors, request, roles={"admissions"})
+        return answer.outcomes[0].code or outcome_pb2.OutcomeStatus.Name(answer.outcomes[0].status)
+
+    assert await registered("late") == "OUTCOME_STATUS_ACCEPTED"
+    for person in ("gone", "late", "mentor-a"):
+        await stage.erase(person)
+    assert await registered("gone") == await registered("gone", "A portrait") == "person-erased"
+    assert await registered("mentor-a") == "person-erased"
+    assert await registered("late") == "OUTCOME_STATUS_REPLAYED"
+    assert await registered("somebody-else") == "OUTCOME_STATUS_ACCEPTED"
+
+
 async def test_a_pen_portrait_is_stored_nowhere_in_the_clear(stage: Stage) -> None:
     running = stage.world["mentoring"]
     assert "Sample portrait" not in repr((running.appends, running.views, stage.world.log))
