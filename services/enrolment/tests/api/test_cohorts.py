@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from catalogue.model import CohortDefaults
 from credence.enrolment.v1 import cohorts_pb2
+from enrolment.domain.limits import CAPACITY_MAX
 from servicekit.errors import NotFound
 
 from .desk import COURSE, Desk, codes
@@ -88,6 +90,16 @@ async def test_every_fault_of_an_opening_is_named(desk: Desk) -> None:
     assert [v.field for v in backwards.violations] == ["ends_on"]
     [twice] = (await desk.open(sessions=[session(), session()])).outcomes
     assert [v.field for v in twice.violations] == ["sessions[1].session_id"]
+
+
+async def test_a_programmes_own_number_of_places_is_bounded_as_a_stated_one_is(desk: Desk) -> None:
+    crowd = CohortDefaults(capacity=CAPACITY_MAX + 1, waiting_list=True)
+    await desk.load(COURSE.model_copy(update={"cohort": crowd}))
+    [refused] = (await desk.open(sessions=[session(unit_kind="nap")])).outcomes
+    assert [v.field for v in refused.violations] == ["sessions[0].unit_kind", "capacity"]
+    assert "2001" in refused.violations[1].description
+    assert codes((await desk.open(capacity=CAPACITY_MAX)).outcomes) == ["accepted"]
+    assert codes((await desk.open("c2", capacity=0)).outcomes) == ["accepted"]
 
 
 async def test_somebody_must_post_every_register(desk: Desk) -> None:
