@@ -154,3 +154,14 @@ async def test_a_cohort_is_seen_by_whom_it_concerns_and_by_nobody_else(desk: Des
                 await cohort(desk, cohort_id, role, **who)
             told.add(error.value.status().SerializeToString())
     assert len(told) == 1
+
+
+async def test_who_owns_a_programme_sees_its_cohorts_where_it_names_no_awarding_body(desk: Desk) -> None:
+    """As accreditation has it: whoever answers for a programme's awards is its body, or else its owner."""
+    await desk.load(COURSE, COURSE.model_copy(update={"version": 2, "awarding_body": None}))
+    await desk.open("c1")
+    await desk.open("c2", programme_version=2)
+    assert (await cohort(desk, "c2", "awarding-body", bodies={"owner"})).cohort_id == "c2"
+    for cohort_id, body in (("c1", "owner"), ("c2", "body")):
+        with pytest.raises(NotFound):
+            await cohort(desk, cohort_id, "awarding-body", bodies={body})
