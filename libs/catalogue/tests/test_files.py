@@ -123,6 +123,13 @@ PLANTED = [
         "unscheduled-in-timetable",
         None,
     ),
+    (
+        R1,
+        "unit_kind: coaching\n          at_least: 6",
+        "unit_kind: coaching\n          module: risk\n          at_least: 6",
+        "module-of-unscheduled",
+        "module: risk\n          at_least: 6",
+    ),
     (R1, "day: 49", "day: 400", "session-after-end", None),
     (R1, "    minutes: 120\n", "", "unit-minutes-missing", "unit_kind: coaching"),
     (R1, "kind: scheduled, unit: day", "kind: scheduled, minutes: 60, unit: day", "not-for-scheduled-units", None),

@@ -12,7 +12,12 @@ ID_MAX_LENGTH: Final = 30
 is stored: choose a shorter id."""
 
 FILE_BYTES_MAX: Final = 256 * 1024
-"""One file. Beyond: it is refused (`file-too-large`): describe fewer programmes in it."""
+"""One file, or one programme in a request. Beyond: it is refused (`file-too-large`): describe fewer programmes in
+it."""
+
+WIRE_FAULTS_MAX: Final = 1_000
+"""Values of one programme in a request that the schema refuses. Beyond: they are not named one by one
+(`too-many-faults`): check its file."""
 
 YAML_DEPTH_MAX: Final = 60
 """Levels of YAML within each other. Beyond: the file is refused: nest less."""

@@ -258,7 +258,7 @@ class Attended(Node):
 
     check: Literal["attended"]
     unit_kind: Id = Field(description="The unit kind.")
-    module: Id | None = Field(default=None, description="Only units of this module.")
+    module: Id | None = Field(default=None, description="Only sessions of this module; of a scheduled kind.")
     where: tuple[AttributeValue, ...] = Field(
         default=(), max_length=20, description="Only records with these attribute values."
     )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
-from typing import Final, TypeVar, assert_never
+from decimal import Decimal
+from typing import Any, Final, TypeAlias, TypeVar, assert_never
 
+from pydantic import ValidationError
+
+from catalogue.checks import draft_faults
+from catalogue.fault import Fault
+from catalogue.limits import FILE_BYTES_MAX, RULE_DEPTH_MAX, RULE_NODES_MAX, WIRE_FAULTS_MAX
 from catalogue.model import (
     AllOf,
     Always,
@@ -15,24 +20,16 @@ from catalogue.model import (
     AssessmentPassed,
     AtLeast,
     Attended,
-    Attribute,
-    AttributeValue,
     Award,
     AwardKind,
     AwardReference,
-    CohortDefaults,
     ConfirmationMode,
     Credit,
     CreditsHeld,
-    Duration,
-    Event,
-    ExcuseCode,
     ExcusedTreatment,
     ExcuseTreatment,
     MeetingsHeld,
     Mentoring,
-    Module,
-    Organisation,
     PartialTreatment,
     Programme,
     Qualification,
@@ -44,7 +41,10 @@ from catalogue.model import (
     UnitKind,
     UnitTiming,
 )
+from catalogue.structure import draft
 from credence.common.v1 import programme_pb2 as pb
+
+_Mapping: TypeAlias = dict[str, Any]  # as a catalogue file has it
 
 _TIMINGS: Final[dict[UnitTiming, pb.UnitTiming.ValueType]] = {
     "scheduled": pb.UNIT_TIMING_SCHEDULED,
@@ -125,58 +125,90 @@ def programme_to_proto(programme: Programme) -> pb.Programme:
 
 
 def programme_from_proto(message: pb.Programme) -> Programme:
-    """The programme of a message. Raises ValueError (pydantic's ValidationError too) when it is none."""
-    return Programme.model_validate(
-        {
-            "credence": message.schema_version,
-            "id": message.id,
-            "version": message.version,
-            "title": message.title,
-            "owner": Organisation(id=message.owner.id, title=message.owner.title),
-            "awarding_body": (
-                Organisation(id=message.awarding_body.id, title=message.awarding_body.title)
-                if message.HasField("awarding_body")
-                else None
-            ),
-            "zone": message.zone,
-            "duration": Duration(min_months=message.duration.min_months, max_months=message.duration.max_months),
-            "notional_hours": message.notional_hours if message.HasField("notional_hours") else None,
-            "modules": [Module(id=module.id, title=module.title) for module in message.modules],
-            "unit_kinds": [_unit_kind_from(kind) for kind in message.unit_kinds],
-            "events": [Event(id=event.id, title=event.title) for event in message.events],
-            "timetable": [_session_from(session) for session in message.timetable],
-            "cohort": CohortDefaults(
-                capacity=message.cohort.capacity if message.cohort.HasField("capacity") else None,
-                waiting_list=message.cohort.waiting_list,
-            ),
-            "assessments": [_assessment_from(assessment) for assessment in message.assessments],
-            "excuse_codes": [
-                ExcuseCode(id=code.id, title=code.title, treatment=_word(_EXCUSES, code.treatment))
-                for code in message.excuse_codes
-            ],
-            "mentoring": _mentoring_from(message.mentoring) if message.HasField("mentoring") else None,
-            "awards": [_award_from(award) for award in message.awards],
-            "credit_cap": _decimal_from(message.credit_cap),
-        }
-    )
+    """The programme of a message. Raises pydantic's ValidationError, a ValueError, when it is none."""
+    return Programme.model_validate(_mapping(message))
 
 
-def _word(words: dict[_Word, _Code], code: int) -> _Word:
-    for word, each in words.items():
-        if each == code:
-            return word
-    raise ValueError(f"code {code} is none of {', '.join(words)}")
+def read_programme(message: pb.Programme) -> Programme | list[Fault]:
+    """The programme of a message from outside, or every fault that it has by itself, as in a file; never raises.
+
+    The paths are those of the catalogue (`docs/catalogue.md`), which names a few things otherwise than the contract.
+    What no file could say, or nobody would read, is not looked through: finding every fault in it can take minutes.
+    """
+    if message.ByteSize() > FILE_BYTES_MAX:
+        return [Fault((), f"a programme has at most {FILE_BYTES_MAX} bytes", "file-too-large")]
+    if large := [i for i, award in enumerate(message.awards) if _is_large(award.rule)]:
+        text = f"a rule has at most {RULE_DEPTH_MAX} levels and {RULE_NODES_MAX} nodes"
+        return [Fault(("awards", i, "rule"), text, "rule-too-large") for i in large]
+    mapping = _mapping(message)
+    try:
+        return Programme.model_validate(mapping)
+    except ValidationError as error:
+        if error.error_count() > WIRE_FAULTS_MAX:
+            text = f"{error.error_count()} values are none of the schema's: run `credence catalogue check` on its file"
+            return [Fault((), text, "too-many-faults")]
+    programme, found = draft(mapping)
+    return found if programme is None else [*found, *draft_faults(programme)]
+
+
+def _is_large(rule: pb.Rule) -> bool:
+    """Whether a rule is beyond RULE_DEPTH_MAX or RULE_NODES_MAX; looks no further than it must to know."""
+    nodes, todo = 0, [(1, rule)]
+    while todo:
+        level, node = todo.pop()
+        nodes += 1
+        if level > RULE_DEPTH_MAX or nodes > RULE_NODES_MAX:
+            return True
+        group = node.WhichOneof("check")
+        if group in ("all_of", "any_of", "at_least"):
+            todo.extend((level + 1, each) for each in getattr(node, group).of)
+    return False
+
+
+def _mapping(message: pb.Programme) -> _Mapping:
+    """What a file would say, whatever the message says: what is no value of the model is left for it to name.
+
+    A field that is not set, and must be, is here with the contract's empty value, so that it is named by its path.
+    """
+    return {
+        "credence": message.schema_version,
+        "id": message.id,
+        "version": message.version,
+        "title": message.title,
+        "owner": _titled(message.owner),
+        "awarding_body": _titled(message.awarding_body) if message.HasField("awarding_body") else None,
+        "zone": message.zone,
+        "duration": {"min_months": message.duration.min_months, "max_months": message.duration.max_months},
+        "notional_hours": message.notional_hours if message.HasField("notional_hours") else None,
+        "modules": [_titled(module) for module in message.modules],
+        "unit_kinds": [_unit_kind_from(kind) for kind in message.unit_kinds],
+        "events": [_titled(event) for event in message.events],
+        "timetable": [_session_from(session) for session in message.timetable],
+        "cohort": {
+            "capacity": message.cohort.capacity if message.cohort.HasField("capacity") else None,
+            "waiting_list": message.cohort.waiting_list,
+        },
+        "assessments": [_assessment_from(assessment) for assessment in message.assessments],
+        "excuse_codes": [
+            _titled(code) | {"treatment": _word(_EXCUSES, code.treatment)} for code in message.excuse_codes
+        ],
+        "mentoring": _mentoring_from(message.mentoring) if message.HasField("mentoring") else None,
+        "awards": [_award_from(award) for award in message.awards],
+        "credit_cap": message.credit_cap or None,
+    }
+
+
+def _titled(message: pb.Organisation | pb.Module | pb.Event | pb.ExcuseCode) -> _Mapping:
+    return {"id": message.id, "title": message.title}
+
+
+def _word(words: dict[_Word, _Code], code: int) -> _Word | int:
+    """The model's word for a code; a code that has none is left as it is, for the model to refuse."""
+    return next((word for word, each in words.items() if each == code), code)
 
 
 def _decimal_to(value: Decimal | None) -> str:
     return "" if value is None else format(value, "f")
-
-
-def _decimal_from(text: str) -> Decimal | None:
-    try:
-        return Decimal(text) if text else None
-    except InvalidOperation:
-        raise ValueError(f"{text!a} is not a decimal") from None
 
 
 def _unit_kind_to(kind: UnitKind) -> pb.UnitKind:
@@ -191,18 +223,18 @@ def _unit_kind_to(kind: UnitKind) -> pb.UnitKind:
     )
 
 
-def _unit_kind_from(message: pb.UnitKind) -> UnitKind:
-    return UnitKind(
-        id=message.id,
-        title=message.title,
-        kind=_word(_TIMINGS, message.timing),
-        unit=message.unit,
-        units=message.units,
-        minutes=message.minutes if message.HasField("minutes") else None,
-        attributes=tuple(
-            Attribute(id=each.id, title=each.title, values=tuple(each.values)) for each in message.attributes
-        ),
-    )
+def _unit_kind_from(message: pb.UnitKind) -> _Mapping:
+    return {
+        "id": message.id,
+        "title": message.title,
+        "kind": _word(_TIMINGS, message.timing),
+        "unit": message.unit,
+        "units": message.units,
+        "minutes": message.minutes if message.HasField("minutes") else None,
+        "attributes": [
+            {"id": each.id, "title": each.title, "values": list(each.values)} for each in message.attributes
+        ],
+    }
 
 
 def _session_to(session: TimetableSession) -> pb.TimetableSession:
@@ -220,19 +252,19 @@ def _session_to(session: TimetableSession) -> pb.TimetableSession:
     )
 
 
-def _session_from(message: pb.TimetableSession) -> TimetableSession:
-    return TimetableSession(
-        id=message.id,
-        title=message.title,
-        unit_kind=message.unit_kind,
-        event=message.event or None,
-        module=message.module or None,
-        day=message.day,
-        start=message.start,
-        minutes=message.minutes,
-        place=message.place or None,
-        provider=message.provider or None,
-    )
+def _session_from(message: pb.TimetableSession) -> _Mapping:
+    return {
+        "id": message.id,
+        "title": message.title,
+        "unit_kind": message.unit_kind,
+        "event": message.event or None,
+        "module": message.module or None,
+        "day": message.day,
+        "start": message.start,
+        "minutes": message.minutes,
+        "place": message.place or None,
+        "provider": message.provider or None,
+    }
 
 
 def _assessment_to(assessment: Assessment) -> pb.Assessment:
@@ -246,15 +278,15 @@ def _assessment_to(assessment: Assessment) -> pb.Assessment:
     )
 
 
-def _assessment_from(message: pb.Assessment) -> Assessment:
-    return Assessment(
-        id=message.id,
-        title=message.title,
-        kind=_word(_ASSESSMENTS, message.kind),
-        optional=message.optional,
-        max_attempts=message.max_attempts,
-        pass_mark=_decimal_from(message.pass_mark),
-    )
+def _assessment_from(message: pb.Assessment) -> _Mapping:
+    return {
+        "id": message.id,
+        "title": message.title,
+        "kind": _word(_ASSESSMENTS, message.kind),
+        "optional": message.optional,
+        "max_attempts": message.max_attempts,
+        "pass_mark": message.pass_mark or None,
+    }
 
 
 def _mentoring_to(mentoring: Mentoring) -> pb.Mentoring:
@@ -267,22 +299,22 @@ def _mentoring_to(mentoring: Mentoring) -> pb.Mentoring:
     )
 
 
-def _mentoring_from(message: pb.Mentoring) -> Mentoring:
-    return Mentoring(
-        shortlist=message.shortlist,
-        choices=message.choices,
-        meetings=message.meetings,
-        within_months=message.within_months,
-        mentor_standing=_reference_from(message.mentor_standing),
-    )
+def _mentoring_from(message: pb.Mentoring) -> _Mapping:
+    return {
+        "shortlist": message.shortlist,
+        "choices": message.choices,
+        "meetings": message.meetings,
+        "within_months": message.within_months,
+        "mentor_standing": _reference_from(message.mentor_standing),
+    }
 
 
 def _reference_to(reference: AwardReference) -> pb.AwardReference:
     return pb.AwardReference(programme=reference.programme, award=reference.award)
 
 
-def _reference_from(message: pb.AwardReference) -> AwardReference:
-    return AwardReference(programme=message.programme, award=message.award)
+def _reference_from(message: pb.AwardReference) -> _Mapping:
+    return {"programme": message.programme, "award": message.award}
 
 
 def _award_to(award: Award) -> pb.Award:
@@ -299,18 +331,18 @@ def _award_to(award: Award) -> pb.Award:
     )
 
 
-def _award_from(message: pb.Award) -> Award:
-    return Award(
-        id=message.id,
-        title=message.title,
-        kind=_word(_AWARDS, message.kind),
-        rule=_rule_from(message.rule),
-        confirmation=_word(_CONFIRMATIONS, message.confirmation),
-        credit=_credit_from(message.credit) if message.HasField("credit") else None,
-        qualification=_qualification_from(message.qualification) if message.HasField("qualification") else None,
-        rank=message.rank if message.HasField("rank") else None,
-        certificate=message.certificate,
-    )
+def _award_from(message: pb.Award) -> _Mapping:
+    return {
+        "id": message.id,
+        "title": message.title,
+        "kind": _word(_AWARDS, message.kind),
+        "rule": _rule_from(message.rule),
+        "confirmation": _word(_CONFIRMATIONS, message.confirmation),
+        "credit": _credit_from(message.credit) if message.HasField("credit") else None,
+        "qualification": _qualification_from(message.qualification) if message.HasField("qualification") else None,
+        "rank": message.rank if message.HasField("rank") else None,
+        "certificate": message.certificate,
+    }
 
 
 def _credit_to(credit: Credit) -> pb.Credit:
@@ -323,23 +355,14 @@ def _credit_to(credit: Credit) -> pb.Credit:
     )
 
 
-def _credit_from(message: pb.Credit) -> Credit:
-    if message.scheme != pb.CREDIT_SCHEME_CATS:
-        raise ValueError(f"credit scheme {message.scheme} is not known")
-    return Credit(
-        credits=_needed(message.credits),
-        scheme="CATS",
-        level=message.level,
-        ects=_needed(message.ects),
-        transferable=message.transferable,
-    )
-
-
-def _needed(text: str) -> Decimal:
-    value = _decimal_from(text)
-    if value is None:
-        raise ValueError("a decimal is missing")
-    return value
+def _credit_from(message: pb.Credit) -> _Mapping:
+    return {
+        "credits": message.credits,
+        "scheme": "CATS" if message.scheme == pb.CREDIT_SCHEME_CATS else int(message.scheme),
+        "level": message.level,
+        "ects": message.ects,
+        "transferable": message.transferable,
+    }
 
 
 def _qualification_to(qualification: Qualification) -> pb.Qualification:
@@ -352,14 +375,14 @@ def _qualification_to(qualification: Qualification) -> pb.Qualification:
     )
 
 
-def _qualification_from(message: pb.Qualification) -> Qualification:
-    return Qualification(
-        title=message.title,
-        claim=_word(_CLAIMS, message.claim),
-        credits=_needed(message.credits),
-        of_which=_needed(message.of_which),
-        level=message.level,
-    )
+def _qualification_from(message: pb.Qualification) -> _Mapping:
+    return {
+        "title": message.title,
+        "claim": _word(_CLAIMS, message.claim),
+        "credits": message.credits,
+        "of_which": message.of_which,
+        "level": message.level,
+    }
 
 
 def _treatment_to(treatment: Treatment) -> pb.Treatment:
@@ -372,14 +395,14 @@ def _treatment_to(treatment: Treatment) -> pb.Treatment:
     )
 
 
-def _treatment_from(message: pb.Treatment) -> Treatment:
-    return Treatment(
-        late="counts" if message.late_counts else "counts-not",
-        partial=_word(_PARTIALS, message.partial),
-        threshold_minutes=message.threshold_minutes if message.HasField("threshold_minutes") else None,
-        threshold_share=_decimal_from(message.threshold_share),
-        excused=_word(_EXCUSED, message.excused),
-    )
+def _treatment_from(message: pb.Treatment) -> _Mapping:
+    return {
+        "late": "counts" if message.late_counts else "counts-not",
+        "partial": _word(_PARTIALS, message.partial),
+        "threshold_minutes": message.threshold_minutes if message.HasField("threshold_minutes") else None,
+        "threshold_share": message.threshold_share or None,
+        "excused": _word(_EXCUSED, message.excused),
+    }
 
 
 def _rule_to(rule: Rule) -> pb.Rule:
@@ -432,76 +455,66 @@ def _rule_to(rule: Rule) -> pb.Rule:
     return message
 
 
-def _rule_from(message: pb.Rule) -> Rule:
-    node_id, title = message.id or None, message.title or None
+def _rule_from(message: pb.Rule) -> _Mapping:
+    """A rule; without `check` where the message has none."""
+    node: _Mapping = {"id": message.id or None, "title": message.title or None}
     match message.WhichOneof("check"):
         case "all_of":
-            return AllOf(check="all-of", id=node_id, title=title, of=_rules_from(message.all_of.of))
+            return node | {"check": "all-of", "of": _rules_from(message.all_of.of)}
         case "any_of":
-            return AnyOf(check="any-of", id=node_id, title=title, of=_rules_from(message.any_of.of))
+            return node | {"check": "any-of", "of": _rules_from(message.any_of.of)}
         case "at_least":
-            of = _rules_from(message.at_least.of)
-            return AtLeast(check="at-least", id=node_id, title=title, at_least=message.at_least.at_least, of=of)
+            at_least = message.at_least
+            return node | {"check": "at-least", "at_least": at_least.at_least, "of": _rules_from(at_least.of)}
         case "attended":
-            attended = message.attended
-            return Attended(
-                check="attended",
-                id=node_id,
-                title=title,
-                unit_kind=attended.unit_kind,
-                module=attended.module or None,
-                where=tuple(AttributeValue(attribute=each.attribute, value=each.value) for each in attended.where),
-                at_least=attended.at_least,
-                treatment=_treatment_from(attended.treatment),
-            )
+            return node | _attended_from(message.attended)
         case "share_of_sessions":
             share = message.share_of_sessions
-            return ShareOfSessions(
-                check="share-of-sessions",
-                id=node_id,
-                title=title,
-                unit_kind=share.unit_kind or None,
-                module=share.module or None,
-                at_least=_needed(share.at_least),
-                treatment=_treatment_from(share.treatment),
-            )
+            return node | {
+                "check": "share-of-sessions",
+                "unit_kind": share.unit_kind or None,
+                "module": share.module or None,
+                "at_least": share.at_least,
+                "treatment": _treatment_from(share.treatment),
+            }
         case "meetings_held":
             meetings = message.meetings_held
             within_months = meetings.within_months if meetings.HasField("within_months") else None
-            return MeetingsHeld(
-                check="meetings-held",
-                id=node_id,
-                title=title,
-                at_least=meetings.at_least,
-                within_months=within_months,
-            )
+            return node | {"check": "meetings-held", "at_least": meetings.at_least, "within_months": within_months}
         case "assessment_passed":
             passed = message.assessment_passed
-            return AssessmentPassed(
-                check="assessment-passed",
-                id=node_id,
-                title=title,
-                component=passed.component,
-                carried_over=passed.carried_over,
-            )
+            return node | {
+                "check": "assessment-passed",
+                "component": passed.component,
+                "carried_over": passed.carried_over,
+            }
         case "credits_held":
             held = message.credits_held
-            return CreditsHeld(
-                check="credits",
-                id=node_id,
-                title=title,
-                at_least=_needed(held.at_least),
-                of_which=_decimal_from(held.of_which),
-                level=held.level or None,
-                from_awards=tuple(_reference_from(each) for each in held.from_awards),
-            )
+            return node | {
+                "check": "credits",
+                "at_least": held.at_least,
+                "of_which": held.of_which or None,
+                "level": held.level or None,
+                "from_awards": [_reference_from(each) for each in held.from_awards],
+            }
         case "always":
-            return Always(check="always", id=node_id, title=title)
+            return node | {"check": "always"}
         case None:
-            raise ValueError("a rule says what it checks")
+            return node
         case unknown:
             assert_never(unknown)
 
 
-def _rules_from(messages: Iterable[pb.Rule]) -> tuple[Rule, ...]:
-    return tuple(_rule_from(each) for each in messages)
+def _attended_from(message: pb.Attended) -> _Mapping:
+    return {
+        "check": "attended",
+        "unit_kind": message.unit_kind,
+        "module": message.module or None,
+        "where": [{"attribute": each.attribute, "value": each.value} for each in message.where],
+        "at_least": message.at_least,
+        "treatment": _treatment_from(message.treatment),
+    }
+
+
+def _rules_from(messages: Iterable[pb.Rule]) -> list[_Mapping]:
+    return [_rule_from(each) for each in messages]

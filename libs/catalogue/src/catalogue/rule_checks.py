@@ -61,7 +61,13 @@ def rule_checks(path: Path, programme: Programme, rule: Rule) -> Iterator[Check]
             case AtLeast():
                 yield partial(_at_least, at, node)
             case Attended():
-                for attended_check in (_attended_kind, _attended_where, _attended_possible, _attended_minutes):
+                for attended_check in (
+                    _attended_kind,
+                    _attended_where,
+                    _attended_module,
+                    _attended_possible,
+                    _attended_minutes,
+                ):
                     yield partial(attended_check, at, programme, node)
                 yield partial(_leaf_module, at, programme, node)
                 yield partial(_treatment, at, node)
@@ -109,6 +115,13 @@ def _attended_where(path: Path, programme: Programme, node: Attended) -> Iterato
         attribute = next((each for each in kind.attributes if each.id == name), None)
         if attribute is not None and value is not None:
             yield from known((*at, "value"), value, attribute.values, "value", "unknown-value")
+
+
+def _attended_module(path: Path, programme: Programme, node: Attended) -> Iterator[Fault]:
+    kind = programme.unit_kind(node.unit_kind)
+    if kind is not None and kind.kind == "unscheduled" and node.module is not None:
+        message = f"{kind.id!r} is unscheduled: its records belong to no module, so none would ever count; leave it out"
+        yield Fault((*path, "module"), message, "module-of-unscheduled")
 
 
 def _matching(programme: Programme, unit_kind: str | None, module: str | None) -> int:

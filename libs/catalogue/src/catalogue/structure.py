@@ -66,7 +66,7 @@ def _field(model: type[Part], name: str, raw: Any, path: Path, found: list[Fault
     try:
         return _adapter(model, name).validate_python(raw)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=True)
+        errors = [each for each in error.errors(include_url=False, include_context=True) if not _is_echo(each)]
     shape, many = _shape(model.model_fields[name].annotation)
     if not shape:
         found.extend(_fault((*path, *each["loc"]), each) for each in errors)
@@ -80,6 +80,11 @@ def _field(model: type[Part], name: str, raw: Any, path: Path, found: list[Fault
     if not isinstance(raw, dict):
         return _MISSING
     return _item(shape, raw, path, found, said=any(not each["loc"] for each in errors))
+
+
+def _is_echo(error: ErrorDetails) -> bool:
+    """Whether a list is called too short only because its items have faults, which are named themselves."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
 def _item(shape: tuple[type[Part], ...], raw: Any, path: Path, found: list[Fault], *, said: bool = False) -> Any:

@@ -340,6 +340,18 @@ async def test_a_session_is_judged_on_the_day_it_was_moved_to(desk: Desk) -> Non
     assert codes(each.outcome for each in (await desk.post(mark(session_id="s4"))).answers) == ["withdrawn"]
 
 
+async def test_a_learner_placed_late_is_recorded_to_the_end_of_their_own_months(desk: Desk) -> None:
+    await desk.course("first")
+    await desk.register("late")
+    await desk.enrol(request("late", on=days_after_start(60)))
+    await desk.settle()
+    desk.world.pass_time(days=80)  # 20 December: the cohort, and the first one's three months, ended on 1 December
+    rows = [mark(person, None, unscheduled=shadowing(on="2024-12-10")) for person in ("first", "late")]
+    of_first, of_late = (each.outcome for each in (await desk.post(*rows)).answers)
+    assert codes([of_first, of_late]) == ["invalid-argument", "accepted"]
+    assert [each.field for each in of_first.violations] == ["unscheduled.on"]
+
+
 async def test_an_answer_too_large_to_send_is_refused_with_what_to_ask_instead(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

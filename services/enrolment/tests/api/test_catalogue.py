@@ -85,10 +85,25 @@ async def test_every_fault_is_a_field_violation(desk: Desk) -> None:
 
 
 async def test_a_message_that_is_no_programme_is_refused_by_itself(desk: Desk) -> None:
-    request = catalogue_pb2.LoadProgrammesRequest(programmes=[programme_pb2.Programme(id="Bad Id")])
+    programmes = [programme_pb2.Programme(id="Bad Id"), programme_to_proto(COURSE)]
+    request = catalogue_pb2.LoadProgrammesRequest(programmes=programmes)
+    outcomes = (await desk.call(desk.catalogue.LoadProgrammes, request, "operator")).outcomes
+    assert codes(outcomes) == ["invalid-argument", "accepted"]
+    fields = {"credence", "id", "version", "title", "owner.id", "owner.title", "zone", "awards"}
+    assert {v.field for v in outcomes[0].violations} == fields | {"duration.min_months", "duration.max_months"}
+
+
+async def test_every_malformed_field_is_a_violation_with_its_path_however_deep_it_is(desk: Desk) -> None:
+    course = programme_to_proto(COURSE)
+    course.modules.extend([programme_pb2.Module(id=id_, title="Module") for id_ in ("a", "No Id", "b b")])
+    course.modules[0].title = ""
+    course.awards[0].id = "Done!"
+    course.zone = "Europe/Nowhere"
+    request = catalogue_pb2.LoadProgrammesRequest(programmes=[course])
     [outcome] = (await desk.call(desk.catalogue.LoadProgrammes, request, "operator")).outcomes
     assert outcome.code == "invalid-argument"
-    assert outcome.violations
+    named = ["awards[0].id", "modules[0].title", "modules[1].id", "modules[2].id", "zone"]
+    assert sorted(v.field for v in outcome.violations) == named
 
 
 async def test_a_reference_is_met_by_another_row_wherever_it_stands(desk: Desk) -> None:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from catalogue.model import CohortDefaults
 from credence.enrolment.v1 import cohorts_pb2
+from enrolment.domain.limits import CAPACITY_MAX
 from servicekit.errors import NotFound
 
 from .desk import COURSE, Desk, codes
@@ -55,6 +57,12 @@ async def test_a_cohort_opens_with_what_it_is_given(desk: Desk) -> None:
     assert (opened.ends_on, opened.capacity, opened.waiting_list) == ("2024-10-31", 0, False)
 
 
+async def test_a_cohort_may_go_on_after_the_months_of_whoever_was_there_first(desk: Desk) -> None:
+    """The longest duration is each learner's own, from their placing; a cohort gives places to its last day."""
+    await desk.load(COURSE)
+    assert codes((await desk.open(ends_on="2025-09-01", sessions=[session(on="2025-03-01")])).outcomes) == ["accepted"]
+
+
 async def test_opening_again_is_harmless_and_opening_otherwise_conflicts(desk: Desk) -> None:
     await desk.load(COURSE)
     await desk.open()
@@ -82,6 +90,16 @@ async def test_every_fault_of_an_opening_is_named(desk: Desk) -> None:
     assert [v.field for v in backwards.violations] == ["ends_on"]
     [twice] = (await desk.open(sessions=[session(), session()])).outcomes
     assert [v.field for v in twice.violations] == ["sessions[1].session_id"]
+
+
+async def test_a_programmes_own_number_of_places_is_bounded_as_a_stated_one_is(desk: Desk) -> None:
+    crowd = CohortDefaults(capacity=CAPACITY_MAX + 1, waiting_list=True)
+    await desk.load(COURSE.model_copy(update={"cohort": crowd}))
+    [refused] = (await desk.open(sessions=[session(unit_kind="nap")])).outcomes
+    assert [v.field for v in refused.violations] == ["sessions[0].unit_kind", "capacity"]
+    assert "2001" in refused.violations[1].description
+    assert codes((await desk.open(capacity=CAPACITY_MAX)).outcomes) == ["accepted"]
+    assert codes((await desk.open("c2", capacity=0)).outcomes) == ["accepted"]
 
 
 async def test_somebody_must_post_every_register(desk: Desk) -> None:
@@ -136,3 +154,14 @@ async def test_a_cohort_is_seen_by_whom_it_concerns_and_by_nobody_else(desk: Des
                 await cohort(desk, cohort_id, role, **who)
             told.add(error.value.status().SerializeToString())
     assert len(told) == 1
+
+
+async def test_who_owns_a_programme_sees_its_cohorts_where_it_names_no_awarding_body(desk: Desk) -> None:
+    """As accreditation has it: whoever answers for a programme's awards is its body, or else its owner."""
+    await desk.load(COURSE, COURSE.model_copy(update={"version": 2, "awarding_body": None}))
+    await desk.open("c1")
+    await desk.open("c2", programme_version=2)
+    assert (await cohort(desk, "c2", "awarding-body", bodies={"owner"})).cohort_id == "c2"
+    for cohort_id, body in (("c1", "owner"), ("c2", "body")):
+        with pytest.raises(NotFound):
+            await cohort(desk, cohort_id, "awarding-body", bodies={body})

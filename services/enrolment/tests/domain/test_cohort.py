@@ -87,17 +87,27 @@ def test_a_session_that_stands_as_asked_is_left_alone() -> None:
     given(COHORT, OPENED).when(ScheduleSession(session=session())).then_nothing()
 
 
-def test_a_session_whose_day_has_passed_does_not_move() -> None:
-    moved = session("held", date(2024, 10, 20))
-    given(COHORT, OPENED).when(ScheduleSession(session=moved)).then_refused("session-held")
+def test_a_session_whose_day_has_come_does_not_move() -> None:
+    """On its day its register may be posted: marked and moved, a session still to come would count."""
+    opened = OPENED.model_copy(update={"sessions": (session("today", date(2024, 10, 1)), *OPENED.sessions)})
+    for session_id in ("today", "held"):
+        moved = session(session_id, date(2024, 10, 20))
+        refusal = given(COHORT, opened).when(ScheduleSession(session=moved)).then_refused("session-held")
+        assert "cancel it and schedule one with another id" in refusal.message
 
 
-def test_whether_its_day_has_passed_is_judged_in_the_programmes_zone() -> None:
-    opened = OPENED.model_copy(update={"sessions": (session("today", date(2024, 10, 1)),)})
-    moved = ScheduleSession(session=session("today", date(2024, 10, 2)))
+def test_whether_its_day_has_come_is_judged_in_the_programmes_zone() -> None:
+    opened = OPENED.model_copy(update={"sessions": (session("tomorrow", date(2024, 10, 2)),)})
+    moved = ScheduleSession(session=session("tomorrow", date(2024, 10, 3)))
     late_in_london = datetime(2024, 10, 1, 23, 30, tzinfo=UTC)  # 2 October, 00:30
     given(COHORT, opened).when(moved).then(SessionScheduled(session=moved.session))
     given(COHORT, opened).when(moved, now=late_in_london).then_refused("session-held")
+
+
+def test_a_session_of_today_may_still_begin_later() -> None:
+    opened = OPENED.model_copy(update={"sessions": (session("today", date(2024, 10, 1)),)})
+    later = session("today", date(2024, 10, 1), start="14:00")
+    given(COHORT, opened).when(ScheduleSession(session=later)).then(SessionScheduled(session=later))
 
 
 def test_a_held_session_may_still_change_its_title() -> None:

@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hypothesis import given as for_all
@@ -26,7 +26,7 @@ from enrolment.domain.enrolment import (
     Withdraw,
 )
 from enrolment.domain.limits import MARKS_MAX
-from eventcore.decider import Refusal
+from eventcore.decider import Refusal, invalid
 from eventcore.personal import Sealed
 from eventcore.testing import NOON, given
 
@@ -61,7 +61,7 @@ def withdraw(effective_on: date | None = None, *, reason: str = "changed-job", i
 
 def mark(value: Attended = PRESENT, on: date = date(2024, 10, 8), **other: Any) -> MarkAttendance:
     said = {"unit": S1, "provider_id": "provider-a", "replaces": None, "reason_code": None, "by": "tutor-1"}
-    said |= {"objection": None}
+    said |= {"objection": None, "cohort_starts_on": date(2024, 9, 1), "max_months": 3}
     return MarkAttendance(**({"value": value, "on": on} | said | other))
 
 
@@ -283,6 +283,27 @@ def test_an_unscheduled_record_that_says_something_else_is_a_conflict() -> None:
         before.when(mark(unit=unit, replaces=3, reason_code="wrong-day")).then(
             corrected(PRESENT, 3).model_copy(update={"unit": unit, "reason_code": "wrong-day"})
         )
+
+
+def test_a_record_lies_within_the_learners_own_months() -> None:
+    """As accreditation counts it: they run from the placing, or from the cohort's start where that is later."""
+    for placed_on, last in ((date(2024, 10, 9), date(2025, 1, 9)), (date(2024, 8, 20), date(2024, 12, 1))):
+        placed = given(ENROLMENT, REQUESTED, EnrolmentPlaced(placed_on=placed_on))
+        placed.when(mark(unit=shadowing(on=last), on=last)).then(recorded(unit=shadowing(on=last)))
+        day_after = last + timedelta(days=1)
+        refusal = placed.when(mark(unit=shadowing(on=day_after), on=day_after)).then_refused("invalid-argument")
+        said = f"must not be after {last}, the last day that counts for this learner"
+        assert refusal.fields == (("unscheduled.on", said),)
+
+
+def test_a_record_outside_them_is_named_together_with_its_other_faults() -> None:
+    placed, late = given(ENROLMENT, REQUESTED, PLACED), date(2025, 2, 1)
+    faulty = invalid(("unscheduled.attributes.sector", "must be one of public, third"))
+    refusal = placed.when(mark(unit=shadowing(on=late), on=late, objection=faulty)).then_refused("invalid-argument")
+    assert [field for field, _ in refusal.fields] == ["unscheduled.attributes.sector", "unscheduled.on"]
+    # It can never be posted, so that it is too early as well is not worth saying.
+    early = Refusal("session-not-held", "post it later")
+    placed.when(mark(unit=shadowing(on=late), on=late, objection=early)).then_refused("invalid-argument")
 
 
 def test_another_providers_record_id_is_refused_without_a_word_about_its_value() -> None:

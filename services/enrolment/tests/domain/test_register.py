@@ -143,9 +143,13 @@ def test_a_record_needs_an_unscheduled_kind_of_the_programme(kind: str) -> None:
     assert "unscheduled.unit_kind" in fields_of(on_record(unit_kind=kind))
 
 
-@pytest.mark.parametrize("on", [date(2024, 8, 31), date(2024, 12, 2)])
-def test_a_record_lies_within_the_cohorts_days(on: date) -> None:
-    assert fields_of(on_record(on=on)) == ["unscheduled.on"]
+def test_a_record_is_not_before_the_cohorts_first_day() -> None:
+    assert fields_of(on_record(on=date(2024, 8, 31))) == ["unscheduled.on"]
+    assert on_record(on=date(2024, 9, 1)).objection is None
+
+
+def test_a_record_after_the_cohorts_last_day_is_for_the_learners_own_months_to_judge() -> None:
+    assert on_record(on=date(2024, 12, 2), today=date(2024, 12, 2)).objection is None
 
 
 def test_a_record_states_what_its_kind_asks_for_and_nothing_else() -> None:

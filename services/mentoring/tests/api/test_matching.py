@@ -179,6 +179,27 @@ async def test_a_place_counts_from_its_day_and_until_the_withdrawals_day() -> No
     assert (await leaving.choose("mentor-b")).code == "not-placed"
 
 
+async def test_an_imported_match_is_judged_by_the_place_of_the_day_it_began(stage: Stage) -> None:
+    assert (await stage.offer(*MENTORS[:3])).status == ACCEPTED
+    withdrawn = enrolment.EnrolmentWithdrawn(withdrawn_on="2024-11-01", reason_code="changed-job")
+    stage.hear("enrolment", "enrolment-m1--mentee-1", withdrawn)
+    await stage.world.settle()
+    for day in ("2024-09-30", "2024-11-01"):
+        refused = await stage.choose("mentor-b", role="importer", on=day)
+        assert (refused.code, [v.field for v in refused.violations]) == ("not-placed", ["matched_on"])
+        assert day in refused.message
+    assert (await stage.choose("mentor-b")).code == "not-placed"
+    assert (await stage.choose("mentor-b", role="importer", on="2024-10-31")).status == ACCEPTED
+
+
+async def test_a_match_to_come_is_told_so_whatever_the_place_will_be_then(stage: Stage) -> None:
+    assert (await stage.offer(*MENTORS[:3])).status == ACCEPTED
+    withdrawn = enrolment.EnrolmentWithdrawn(withdrawn_on="2024-11-20", reason_code="changed-job")
+    stage.hear("enrolment", "enrolment-m1--mentee-1", withdrawn)
+    await stage.world.settle()
+    assert (await stage.choose("mentor-b", role="importer", on="2024-12-01")).code == "match-in-future"
+
+
 async def test_a_retry_gets_the_first_answer_after_midnight_and_after_mentor_and_mentee_have_left(stage: Stage) -> None:
     async def everything() -> list[outcome_pb2.Outcome]:
         return [
@@ -295,6 +316,24 @@ async def test_an_award_that_no_programme_asks_of_its_mentors_is_no_standing(sta
 async def test_a_mentors_token_that_names_nobody_lists_nobody(stage: Stage) -> None:
     answer = await stage.world.call(stage.mentors.ListMentors, mentors_pb2.ListMentorsRequest(), roles={"mentor"})
     assert list(answer.mentors) == []
+
+
+async def test_an_erased_person_is_not_registered_as_a_mentor_with_or_without_a_portrait(stage: Stage) -> None:
+    async def registered(person: str, portrait: str = "") -> str:
+        row = mentors_pb2.RegisterMentor(
+            command_id=person, person_id=person, background="health", sector="third", pen_portrait=portrait
+        )
+        request = mentors_pb2.RegisterMentorsRequest(rows=[row])
+        answer = await stage.world.call(stage.mentors.RegisterMentors, request, roles={"admissions"})
+        return answer.outcomes[0].code or outcome_pb2.OutcomeStatus.Name(answer.outcomes[0].status)
+
+    assert await registered("late") == "OUTCOME_STATUS_ACCEPTED"
+    for person in ("gone", "late", "mentor-a"):
+        await stage.erase(person)
+    assert await registered("gone") == await registered("gone", "A portrait") == "person-erased"
+    assert await registered("mentor-a") == "person-erased"
+    assert await registered("late") == "OUTCOME_STATUS_REPLAYED"
+    assert await registered("somebody-else") == "OUTCOME_STATUS_ACCEPTED"
 
 
 async def test_a_pen_portrait_is_stored_nowhere_in_the_clear(stage: Stage) -> None:

@@ -54,6 +54,12 @@ def test_two_four_or_repeated_mentors_are_no_shortlist() -> None:
         given(MATCH).when(offer(*mentors)).then_refused("bad-shortlist", "mentor_ids")
 
 
+def test_an_empty_shortlist_is_none_either_and_never_one_that_stands_already() -> None:
+    given(MATCH).when(offer()).then_refused("bad-shortlist", "mentor_ids")
+    given(MATCH, OFFERED).when(offer()).then_refused("bad-shortlist", "mentor_ids")
+    given(MATCH).when(offer().model_copy(update={"objection": REFUSED})).then_refused("not-placed")
+
+
 def test_the_same_shortlist_again_changes_nothing_and_another_replaces_it_until_the_choice() -> None:
     given(MATCH, OFFERED).when(offer("mentor-a", "mentor-b", "mentor-c")).then_nothing()
     given(MATCH, OFFERED).when(offer("x", "y", "z")).then(ShortlistOffered(mentor_ids=("x", "y", "z")))

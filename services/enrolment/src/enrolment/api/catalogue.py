@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from pydantic import ValidationError
 
 from catalogue.model import Programme
-from catalogue.proto import programme_from_proto, programme_to_proto
+from catalogue.proto import programme_to_proto, read_programme
 from credence.common.v1 import outcome_pb2, programme_pb2
 from credence.enrolment.v1 import catalogue_pb2, catalogue_pb2_grpc
-from enrolment.application.programmes import load_programmes
+from enrolment.application.programmes import load_programmes, refused
 from enrolment.domain.limits import PROGRAMMES_PAGE_BYTES_MAX, PROGRAMMES_PER_PAGE_MAX
 from enrolment.views.programmes import PROGRAMMES, list_programmes
 from eventcore.decider import Refusal
 from servicekit.batches import rows
 from servicekit.call import current_scope
-from servicekit.kernel import Kernel, malformed
+from servicekit.kernel import Kernel
 from servicekit.pages import page
 from servicekit.violations import Violations
 
@@ -63,13 +62,5 @@ class CatalogueApi(catalogue_pb2_grpc.CatalogueServiceServicer):
 
 
 def _programme(row: programme_pb2.Programme) -> Programme | Refusal:
-    found = Violations()
-    try:
-        return programme_from_proto(row)
-    except ValidationError as error:
-        for each in error.errors(include_input=False, include_url=False):
-            path = ".".join(str(part) for part in (error.title, *each["loc"])).removeprefix("Programme.")
-            found.add(path, each["msg"])
-    except ValueError as error:
-        found.add("programme", str(error))
-    return malformed(found)
+    found = read_programme(row)
+    return found if isinstance(found, Programme) else refused(found)

@@ -81,7 +81,8 @@ async def post_attendance(
         cohort = cohorts.get(row.cohort_id)
         if cohort is None:
             return NOT_FOUND
-        judged = _judged(kernel, cohort, programmes[cohort.programme_id, cohort.programme_version], provider_id, row)
+        programme = programmes[cohort.programme_id, cohort.programme_version]
+        judged = _judged(kernel, cohort, programme, provider_id, row)
         if isinstance(judged, Refusal):
             return judged
         person_id = _person(persons, row)
@@ -95,6 +96,8 @@ async def post_attendance(
             reason_code=row.reason_code,
             on=judged.on,
             objection=judged.objection,
+            cohort_starts_on=cohort.starts_on,
+            max_months=programme.duration.max_months,
             by=scope.actor,
         )
         return kernel.request(enrolment_stream(row.cohort_id, person_id), command, row.command_id)

@@ -19,6 +19,7 @@ from enrolment.domain.cohort import (
     Session,
     cohort_stream,
 )
+from enrolment.domain.limits import CAPACITY_MAX
 from enrolment.domain.programme import PROGRAMME, programme_stream
 from enrolment.domain.timetable import faults, from_programme
 from eventcore.decider import Refusal, invalid
@@ -98,9 +99,13 @@ def _opening(wish: OpenWish, programme: Programme) -> OpenCohort | Refusal:
         for i, each in enumerate(sessions)
         if not wish.starts_on <= each.on <= ends_on
     ]
+    capacity = programme.cohort.capacity if wish.capacity is None else wish.capacity
+    # The catalogue's own bound is wider: what was loaded under it stays readable.
+    if capacity is not None and capacity > CAPACITY_MAX:
+        text = f"must be at most {CAPACITY_MAX}, and the programme says {capacity}: state it, or 0 for no limit"
+        found.append(("capacity", text))
     if found:
         return invalid(*found)
-    capacity = programme.cohort.capacity if wish.capacity is None else wish.capacity
     return OpenCohort(
         cohort_id=wish.cohort_id,
         programme_id=wish.programme_id,

@@ -21,12 +21,12 @@ async def load_programmes(
     if not scope.unrestricted:
         wishes = [NOT_FOUND] * len(wishes)
     wanted = {i: wish for i, wish in enumerate(wishes) if isinstance(wish, Programme)}
-    refused = check(wanted, await all_programmes(kernel.reader))
+    faulty = check(wanted, await all_programmes(kernel.reader))
 
     def request(i: int, wish: Programme | Refusal) -> Request[LoadProgramme] | Refusal:
         if isinstance(wish, Refusal):
             return wish
-        return refused.get(i) or kernel.request(programme_stream(wish.id, wish.version), LoadProgramme(programme=wish))
+        return faulty.get(i) or kernel.request(programme_stream(wish.id, wish.version), LoadProgramme(programme=wish))
 
     rows = [request(i, wish) for i, wish in enumerate(wishes)]
     return await kernel.execute(PROGRAMME, rows, dry_run=dry_run)
@@ -39,9 +39,9 @@ def check(wanted: dict[int, Programme], loaded: Sequence[Programme]) -> dict[int
     does not matter; but not by a row that is itself refused.
     """
     own = {i: faults(programme) for i, programme in wanted.items()}
-    refused = {i: _refusal(found) for i, found in own.items() if found}
+    faulty = {i: refused(found) for i, found in own.items() if found}
     while True:
-        rows = {i: programme for i, programme in wanted.items() if i not in refused}
+        rows = {i: programme for i, programme in wanted.items() if i not in faulty}
         # One of each version: a second row of the same one is the stream's to judge.
         first = {(p.id, p.version): i for i, p in reversed(rows.items())}
         positions = list(first.values())
@@ -51,11 +51,12 @@ def check(wanted: dict[int, Programme], loaded: Sequence[Programme]) -> dict[int
             if position < len(positions):
                 between.setdefault(positions[position], []).append(fault)
         if not between:
-            return refused
-        refused |= {i: _refusal(found) for i, found in between.items()}
+            return faulty
+        faulty |= {i: refused(found) for i, found in between.items()}
 
 
-def _refusal(found: Sequence[Fault]) -> Refusal:
+def refused(found: Sequence[Fault]) -> Refusal:
+    """The refusal of a programme with these faults, each under its path."""
     return invalid(*((_path(fault), f"{fault.message} ({fault.code})") for fault in found))
 
 

@@ -144,7 +144,7 @@ class OpenCohort(Command):
 
 
 class ScheduleSession(Command):
-    """Adds the session, or moves the one that has its id."""
+    """Adds the session, or moves the one that has its id and is still to come."""
 
     session: Session
 
@@ -200,9 +200,10 @@ def _schedule(session: Session, state: Cohort, now: datetime) -> Sequence[Cohort
             return Refusal("session-cancelled", "this session was cancelled: schedule one with another id")
         if planned.session == session:
             return []
-        # Whoever was enrolled on the day was marked; on another day it might have been others.
-        if planned.session.on != session.on and planned.session.on < civil_date(now, state.zone):
-            return Refusal("session-held", "this session's day has passed: cancel it and schedule one with another id")
+        # From its day on it may be marked: of whoever was enrolled on that day, which on another might be others, and
+        # moved to a day still to come it would count before it was held, and its marks could not be corrected.
+        if planned.session.on != session.on and planned.session.on <= civil_date(now, state.zone):
+            return Refusal("session-held", "this session's day has come: cancel it and schedule one with another id")
     if not state.starts_on <= session.on <= state.ends_on:
         return invalid(("session.on", f"must be from {state.starts_on} to {state.ends_on}, the cohort's days"))
     return [SessionScheduled(session=session)]

@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, assert_never
 from pydantic import Field
 
 from catalogue.ids import join_id
+from catalogue.periods import last_day
 from enrolment.domain.attendance import Attended, Mark, Unit
 from enrolment.domain.limits import ENROLMENT_EVENTS_MAX, MARKS_MAX
 from enrolment.domain.values import LOOKED_UP, Value, civil_date
-from eventcore.decider import Command, Decider, Refusal
+from eventcore.decider import Command, Decider, Refusal, invalid
 from eventcore.event import Event, Upcast
 from eventcore.personal import Sealed
 
@@ -210,7 +211,7 @@ class MarkAttendance(Command):
     """One row of a register. A correction names the version of the value it `replaces`, and why.
 
     `on` is the unit's civil date as it stands, `objection` what the cohort and the programme have against the row
-    (`register.py`), `by` the subject who posts it.
+    (`register.py`), `by` the subject who posts it; `max_months` is the programme's longest duration.
     """
 
     unit: Unit
@@ -220,6 +221,8 @@ class MarkAttendance(Command):
     reason_code: str | None
     on: date = LOOKED_UP
     objection: Refusal | None = LOOKED_UP
+    cohort_starts_on: date = LOOKED_UP
+    max_months: int = LOOKED_UP
     by: str = LOOKED_UP
 
 
@@ -344,7 +347,7 @@ def _mark(command: MarkAttendance, state: Enrolment, now: datetime) -> Sequence[
         return Refusal("record-id-taken", "this record id is in use for this learner: give the record another one")
     if current is not None and (current.unit, current.value) == (command.unit, command.value):
         return []  # it is so already, whatever the row says it replaces
-    refusal = command.objection or _not_there(state, command.on) or _no_right_replacement(command, current)
+    refusal = _objection(command, state) or _not_there(state, command.on) or _no_right_replacement(command, current)
     if refusal is not None:
         return refusal
     said = {"unit": command.unit, "value": command.value, "provider_id": command.provider_id, "by": command.by}
@@ -353,6 +356,24 @@ def _mark(command: MarkAttendance, state: Enrolment, now: datetime) -> Sequence[
     if current is None:
         return [AttendanceRecorded(**said, at=now)]
     return [AttendanceCorrected(**said, at=now, replaces=current.version, reason_code=command.reason_code or "")]
+
+
+def _objection(command: MarkAttendance, state: Enrolment) -> Refusal | None:
+    """What the cohort and the programme have against the row, and that a record is after the learner's own months.
+
+    They run as accreditation counts them: from the placing or the cohort's start, whichever is later. Whoever is placed
+    late has them whole, though the cohort's last day comes before.
+    """
+    record = command.unit.unscheduled
+    if record is None or state.placed_on is None:
+        return command.objection
+    last = last_day(max(command.cohort_starts_on, state.placed_on), command.max_months)
+    if record.on <= last:
+        return command.objection
+    # Together with the other faults of the row; that it is still to come, say, is not worth saying any more.
+    said = command.objection if command.objection is not None and command.objection.code == "invalid-argument" else None
+    others = said.fields if said is not None else ()
+    return invalid(*others, ("unscheduled.on", f"must not be after {last}, the last day that counts for this learner"))
 
 
 def _not_there(state: Enrolment, on: date) -> Refusal | None:

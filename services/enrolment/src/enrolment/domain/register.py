@@ -64,8 +64,9 @@ def _record_faults(cohort: Cohort, programme: Programme, record: Unscheduled) ->
         known = ", ".join(sorted(kinds)) or "it has none"
         yield "unscheduled.unit_kind", f"must be an unscheduled unit kind of the programme: {known}"
         return
-    if not cohort.starts_on <= record.on <= cohort.ends_on:
-        yield "unscheduled.on", f"must be from {cohort.starts_on} to {cohort.ends_on}, the cohort's days"
+    # Until when is not the cohort's to say but the learner's own months, which their enrolment knows.
+    if record.on < cohort.starts_on:
+        yield "unscheduled.on", f"must not be before {cohort.starts_on}, the cohort's first day"
     if not (record.minutes or kind.minutes):
         yield "unscheduled.minutes", "is missing, and the unit kind has no usual length: state it"
     stated = {attribute.id: attribute.values for attribute in kind.attributes}

@@ -54,7 +54,8 @@ async def find_cohort(reader: Reader, scope: Scope, cohort_id: str) -> CohortEnt
 
 
 async def _sees_cohort(reader: Reader, scope: Scope, cohort: Cohort) -> bool:
-    """A learner sees the cohorts they asked for, a provider those it posts for, an awarding body its programmes'."""
+    """A learner sees the cohorts they asked for, a provider those it posts for, an awarding body (or, where a programme
+    names none, its owner) its programmes'."""
     if scope.sees_provider(*cohort.provider_ids):
         return True
     if scope.person is not None:
@@ -64,8 +65,8 @@ async def _sees_cohort(reader: Reader, scope: Scope, cohort: Cohort) -> bool:
     if scope.bodies:
         stream = programme_stream(cohort.programme_id, cohort.programme_version)
         version = (await reader.get(PROGRAMMES, [stream]))[stream].document
-        body = version.programme.awarding_body if version and version.programme else None
-        return body is not None and body.id in scope.bodies
+        programme = version.programme if version else None
+        return programme is not None and scope.sees_body((programme.awarding_body or programme.owner).id)
     return False
 
 

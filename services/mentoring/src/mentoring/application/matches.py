@@ -18,7 +18,7 @@ from mentoring.domain.mentor import CATEGORY as MENTOR_CATEGORY
 from mentoring.domain.mentor import MENTOR
 from mentoring.views import awards, enrolments, programmes
 from mentoring.views.awards import AWARDS
-from mentoring.views.enrolments import ENROLMENTS
+from mentoring.views.enrolments import ENROLMENTS, EnrolmentDocument
 from mentoring.views.programmes import PROGRAMMES
 from servicekit.kernel import NOT_FOUND, Kernel
 from servicekit.scope import Scope
@@ -58,11 +58,20 @@ class MeetingWish:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is known of one mentee's place on a cohort today, the civil date of the programme's zone."""
+    """What is known of one mentee's place on a cohort; `today` is the civil date of the programme's zone."""
 
-    placed: bool
+    enrolment: EnrolmentDocument
     mentoring: Mentoring | None
     today: date
+
+    def no_place(self, matched_on: date | None = None) -> Refusal | None:
+        """That the mentee has no place, or had none on the day on which a match began that is dated back."""
+        if matched_on is None or matched_on >= self.today:
+            return None if self.enrolment.placed(self.today) else NOT_PLACED
+        if self.enrolment.placed(matched_on):
+            return None
+        message = f"the learner had no place on this cohort on {matched_on}: name a day on which it had one"
+        return Refusal("not-placed", message, (("matched_on", "is no day of the learner's place"),))
 
 
 def match_stream(cohort_id: str, person_id: str) -> str:
@@ -102,7 +111,7 @@ async def offer_shortlists(kernel: Kernel, scope: Scope, wishes: Sequence[OfferW
             mentee_id=wish.person_id,
             mentor_ids=wish.mentor_ids,
             size=pairing.mentoring.shortlist,
-            objection=fallen(wish, pairing.mentoring) if pairing.placed else NOT_PLACED,
+            objection=pairing.no_place() or fallen(wish, pairing.mentoring),
         )
         return kernel.request(match_stream(wish.cohort_id, wish.person_id), command, wish.command_id)
 
@@ -124,7 +133,7 @@ async def choose_mentors(kernel: Kernel, scope: Scope, wishes: Sequence[ChooseWi
             within_months=pairing.mentoring.within_months,
             today=pairing.today,
             may_backdate="importer" in scope.roles,
-            objection=None if pairing.placed else NOT_PLACED,
+            objection=pairing.no_place(wish.matched_on),
         )
         return kernel.request(match_stream(wish.cohort_id, wish.person_id), command, wish.command_id)
 
@@ -175,6 +184,6 @@ async def _pairings(kernel: Kernel, pairs: Sequence[tuple[str, str]]) -> Mapping
         if document is None or programme is None:
             return None
         today = now.astimezone(ZoneInfo(programme.zone)).date()
-        return Pairing(document.placed(today), programme.mentoring, today)
+        return Pairing(document, programme.mentoring, today)
 
     return {pair: pairing(pair) for pair in pairs}

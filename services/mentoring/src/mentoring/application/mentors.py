@@ -1,17 +1,24 @@
-"""Registering mentors: seal what is personal, then execute."""
+"""Registering mentors: look who was erased, seal what is personal, then execute."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from eventcore.decider import Refusal
 from eventcore.execute import Request
 from eventcore.outcome import Outcome
 from eventcore.store import KeyErased
 from mentoring.domain.mentor import CATEGORY, MENTOR, Background, Profile, RegisterMentor, Sector
+from mentoring.views import people
+from mentoring.views.people import PEOPLE
 from servicekit.kernel import NOT_FOUND, Kernel
 from servicekit.scope import Scope
+
+PERSON_ERASED: Final = Refusal(
+    "person-erased", "this person was erased: nothing personal is kept of them again, so leave it out"
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,17 @@ class MentorWish:
 async def register_mentors(
     kernel: Kernel, scope: Scope, wishes: Sequence[MentorWish | Refusal]
 ) -> list[Outcome[Profile | None]]:
-    rows = [wish if isinstance(wish, Refusal) else await _request(kernel, scope, wish) for wish in wishes]
+    streams = {f"{people.CATEGORY}-{wish.person_id}" for wish in wishes if isinstance(wish, MentorWish)}
+    known = await kernel.reader.get(PEOPLE, sorted(streams))
+    # Without a portrait nothing is sealed, and no key that is gone would tell.
+    erased = {stream for stream, fact in known.items() if fact.document is not None and fact.document.erased}
+    rows = [wish if isinstance(wish, Refusal) else await _request(kernel, scope, wish, erased) for wish in wishes]
     return await kernel.execute(MENTOR, rows)
 
 
-async def _request(kernel: Kernel, scope: Scope, wish: MentorWish) -> Request[RegisterMentor] | Refusal:
+async def _request(
+    kernel: Kernel, scope: Scope, wish: MentorWish, erased: Collection[str]
+) -> Request[RegisterMentor] | Refusal:
     if not scope.sees_person(wish.person_id):
         return NOT_FOUND
     try:
@@ -43,7 +56,7 @@ async def _request(kernel: Kernel, scope: Scope, wish: MentorWish) -> Request[Re
             await kernel.keyring.seal(wish.person_id, "pen-portrait", wish.pen_portrait) if wish.pen_portrait else None
         )
     except KeyErased:
-        return Refusal("person-erased", "this person was erased: nothing personal is kept of them again")
+        return PERSON_ERASED
     profile = Profile(
         background=wish.background,
         sector=wish.sector,
@@ -52,5 +65,6 @@ async def _request(kernel: Kernel, scope: Scope, wish: MentorWish) -> Request[Re
         employer_id=wish.employer_id,
         pen_portrait=portrait,
     )
-    command = RegisterMentor(person_id=wish.person_id, profile=profile)
+    objection = PERSON_ERASED if f"{people.CATEGORY}-{wish.person_id}" in erased else None
+    command = RegisterMentor(person_id=wish.person_id, profile=profile, objection=objection)
     return kernel.request(f"{CATEGORY}-{wish.person_id}", command, wish.command_id)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, ClassVar, Final, Literal, TypeAlias, assert_never
-
-from pydantic import Field
+from typing import ClassVar, Literal, TypeAlias, assert_never
 
 from catalogue.periods import last_day
 from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
 from mentoring.domain.limits import MATCH_EVENTS_MAX, MEETINGS_MAX
+from mentoring.domain.values import LOOKED_UP
 
 CATEGORY = "match"
 
@@ -95,11 +94,6 @@ def evolve(state: Match, event: MatchEvent, version: int) -> Match:
 # Commands
 
 
-# Looked up for the decision, not said by the sender: left out of the command's digest, so that a retry stays the same
-# command although midnight passed, a mentor fell out of standing or a colleague sends it.
-LOOKED_UP: Final[Any] = Field(exclude=True)
-
-
 class OfferShortlist(Command):
     """`size` is what the programme asks for, exactly; `objection` what mentee's place or mentors' standing has against
     it."""
@@ -144,7 +138,8 @@ def decide(command: MatchCommand, state: Match, now: datetime) -> Sequence[Match
 
 
 def _offer(command: OfferShortlist, state: Match) -> Sequence[MatchEvent] | Refusal:
-    if command.mentor_ids == state.shortlist:
+    # Before the first offer the shortlist is empty, and an empty one is not what stands then.
+    if state.shortlist and command.mentor_ids == state.shortlist:
         return []
     if command.objection is not None:
         return command.objection

@@ -12,6 +12,7 @@ from eventcore.decider import Command, Decider, Refusal
 from eventcore.event import Event
 from eventcore.personal import Sealed
 from mentoring.domain.limits import MENTOR_EVENTS_MAX
+from mentoring.domain.values import LOOKED_UP
 
 CATEGORY = "mentor"
 BACKGROUNDS = ("children", "adults", "health", "education", "corporate", "other")
@@ -66,16 +67,21 @@ def evolve(state: Profile | None, event: MentorEvent, version: int) -> Profile |
 
 
 class RegisterMentor(Command):
-    """Registers a mentor, or replaces the profile of one."""
+    """Registers a mentor, or replaces the profile of one; `objection` is that the person was erased."""
 
     person_id: str
     profile: Profile
+    objection: Refusal | None = LOOKED_UP
 
 
 def decide(command: RegisterMentor, state: Profile | None, now: datetime) -> Sequence[MentorEvent] | Refusal:
+    if command.profile == state:
+        return []
+    if command.objection is not None:
+        return command.objection
     if state is None:
         return [MentorRegistered(person_id=command.person_id, profile=command.profile)]
-    return [] if command.profile == state else [MentorProfileChanged(profile=command.profile)]
+    return [MentorProfileChanged(profile=command.profile)]
 
 
 MENTOR: Decider[Profile | None, RegisterMentor, MentorEvent] = Decider(
