@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from eventcore.decider import category_of
-from eventcore.evaluate import Evaluation, Reader
+from eventcore.evaluate import Evaluation, Reader, Verdict
 from eventcore.event import Recorded, StoredEvent
 from eventcore.fold import MARKER, View
 from eventcore.memory import MemoryViews
@@ -29,11 +31,21 @@ from tests.system.evidence import SERVICES
 @dataclass(frozen=True)
 class Expected:
     """What one service must hold. `results[evaluation][target]`: the result of each target that the documents name;
-    `orders[evaluation]`: the targets, named or found, that would still command something."""
+    `orders[evaluation]`: the targets, named or found, that would still command something; `shapes`: what the documents
+    of each view and the results of each evaluation are read as."""
 
     views: Mapping[str, Mapping[str, tuple[int, Any]]]
     results: Mapping[str, Mapping[str, Any]]
     orders: Mapping[str, Sequence[str]]
+    shapes: Mapping[str, type[BaseModel]]
+
+    def as_read(self, name: str, content: Any) -> Any:
+        """A stored document or result as today's release reads it: one that an earlier release wrote lacks what that
+        one did not know. What cannot be read stays as it is, and equals nothing."""
+        try:
+            return None if content is None else self.shapes[name].model_validate(content).model_dump(mode="json")
+        except ValidationError:
+            return content
 
 
 def expected(service: str, found: Found, at: datetime | None = None) -> Expected:
@@ -44,12 +56,14 @@ def expected(service: str, found: Found, at: datetime | None = None) -> Expected
     for name, documents in views.items():
         memory.documents[name] = {stream: Versioned(version, body) for stream, (version, body) in documents.items()}
     results, orders = {}, {}
+    shapes: dict[str, type[BaseModel]] = {view.name: view.document for view in parts.views}
     for evaluation in parts.evaluations:
         known = found.documents[service].targets[evaluation.name]
-        results[evaluation.name], orders[evaluation.name] = asyncio.run(
-            _evaluated(parts, evaluation, Reader(memory), set(known), at or now())
-        )
-    return Expected(views, results, orders)
+        verdicts, named = asyncio.run(_evaluated(parts, evaluation, Reader(memory), set(known), at or now()))
+        results[evaluation.name] = {t: verdicts[t].result.model_dump(mode="json") for t in sorted(named)}
+        orders[evaluation.name] = [target for target, verdict in verdicts.items() if verdict.orders]
+        shapes.update((evaluation.name, type(verdict.result)) for verdict in verdicts.values())
+    return Expected(views, results, orders, shapes)
 
 
 def digest(content: Any) -> str:
@@ -97,7 +111,8 @@ def _public_events(
 
 async def _evaluated(
     parts: Parts, evaluation: Evaluation, reader: Reader, known: set[str], at: datetime
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Verdict], set[str]]:
+    """The verdict on every target that is named by a document or known, and those that are named."""
     named: set[str] = set()
     for view in parts.views:
         if dependants := evaluation.dependants.get(view.name):
@@ -105,6 +120,4 @@ async def _evaluated(
             named |= set(await dependants(reader, documents)) if documents else set()
     targets = sorted(named | known)
     facts = await evaluation.facts(reader, targets) if targets else {}
-    verdicts = {target: evaluation.evaluate(target, facts[target], at) for target in targets}
-    results = {target: verdicts[target].result.model_dump(mode="json") for target in sorted(named)}
-    return results, [target for target, verdict in verdicts.items() if verdict.orders]
+    return {target: evaluation.evaluate(target, facts[target], at) for target in targets}, named

@@ -24,7 +24,7 @@ from structlog.typing import EventDict, WrappedLogger
 from servicekit.limits import LOG_CAUSES_MAX, LOG_FRAMES_MAX, LOG_VALUE_CHARS_MAX, LOG_VALUES_MAX
 
 # What the kernel's own lines carry. Nothing else of a record is taken: a library may put anything there.
-EXTRA = ("ce_id", "error", "group", "reason", "target")
+EXTRA = ("ce_id", "error", "group", "reason", "stream", "target")
 QUIET = ("aiokafka", "faststream", "grpc", "kafka", "pymongo", "asyncio")
 
 _propagator = TraceContextTextMapPropagator()
