@@ -157,11 +157,21 @@ class Sides:
         """Commands that an instance could not answer, since it cannot read what another release stored."""
         return [row.id for row in self.history if any(code == "newer-release" for *_, code in row.answers)]
 
+    def rebuilds(self, service: str) -> None:
+        """What the changelog asks of operators: what an earlier release found by other rules is found anew."""
+        reason = "another release counts otherwise"
+        request = views_pb2.RebuildViewsRequest(all=True, confirmed="all", accept_differences=True, reason=reason)
+        told = list(self.rig.told(self.rig.of(service)[0], request, OPERATOR, seconds=REST_SECONDS))
+        if not told[-1].HasField("done"):
+            self.found("P13", f"{service} was not rebuilt: {told[-1]}")
+
     def ends(self) -> None:
-        """The load is over; when nothing moves any more, all checks are made."""
+        """The load is over and all instances run today's release; when nothing moves any more, all checks are made."""
         self.writers.stop()
         for trouble in self.writers.troubles:
             self.found("P13", trouble)
+        self.rests()
+        self.rebuilds("accreditation")
         self.rests()
         for promise, found in verdicts(self.case()).items():
             for what in found:
