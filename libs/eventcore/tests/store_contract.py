@@ -812,5 +812,7 @@ class StoreContract:
     async def test_targets_are_listed_in_order_and_in_pages(self, stores: Stores) -> None:
         names = [f"target-{n}" for n in range(5)]
         await stores.targets.mark("sample", list(reversed(names)))
+        assert await stores.targets.known("sample", [names[1], "nobody", names[0]]) == set(names[:2])
+        assert await stores.targets.known("sample", []) == set()
         assert await stores.targets.names("sample", limit=3) == names[:3]
         assert await stores.targets.names("sample", after=names[2], limit=3) == names[3:]

@@ -359,10 +359,10 @@ class Evaluator:
         On a first look all have, and the last may be a programme that was loaded a year ago."""
         if not targets:
             return {}
-        known = await self._targets.read(self._evaluation.name, sorted(targets))
+        bases = await self._targets.bases(self._evaluation.name, sorted(targets))
         traces = {}
         for target in targets:
-            basis = known[target].basis if target in known else {}
+            basis = bases.get(target, {})
             moved = [f.trace for s, f in facts[target].items() if f.trace and f.version > basis.get(s, 0)]
             with self._span(f"evaluate {self._evaluation.name}", moved[0]) if moved else nullcontext("") as trace:
                 traces[target] = trace

@@ -293,6 +293,9 @@ class MemoryTargets:
         found = await self.read(evaluation, targets)
         return {t: target.basis for t, target in found.items() if target.result is not None}
 
+    async def known(self, evaluation: str, targets: Sequence[str]) -> set[str]:
+        return set(await self.read(evaluation, targets))
+
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         await self.switch(f"list {evaluation}")
         return [t for t in sorted(self.targets.get(evaluation, {})) if t > after][:limit]

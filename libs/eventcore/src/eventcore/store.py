@@ -307,6 +307,10 @@ class TargetStore(Protocol):
         """What each result rests on, and nothing else of it; no entry for a target that has none."""
         ...
 
+    async def known(self, evaluation: str, targets: Sequence[str]) -> set[str]:
+        """Those of these that there are, without reading them: a result may be large."""
+        ...
+
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         """Every target beyond `after`, in order, at most `limit`."""
         ...

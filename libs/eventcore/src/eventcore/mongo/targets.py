@@ -30,7 +30,7 @@ class MongoTargets:
     async def mark(self, evaluation: str, targets: Sequence[str]) -> None:
         # An insert for many and a write for many, and not an upsert for each: that is a commit to disk of its own.
         name = _targets(evaluation)
-        there = {d["_id"] for d in await self._link.find_any(name, "_id", targets, fields=["_id"])}
+        there = await self.known(evaluation, targets)
         missing = [t for t in targets if t not in there]
         if missing:
             made = [InsertOne[Any]({"_id": t, "revision": 1, "dirty": True}) for t in missing]
@@ -69,6 +69,9 @@ class MongoTargets:
     async def bases(self, evaluation: str, targets: Sequence[str]) -> dict[str, Mapping[str, int]]:
         found = await self._link.find_any(_targets(evaluation), "_id", targets, fields=["basis"])
         return {d["_id"]: d["basis"] for d in found if "basis" in d}
+
+    async def known(self, evaluation: str, targets: Sequence[str]) -> set[str]:
+        return {d["_id"] for d in await self._link.find_any(_targets(evaluation), "_id", targets, fields=["_id"])}
 
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         where = {"_id": {"$gt": after}} if after else {}

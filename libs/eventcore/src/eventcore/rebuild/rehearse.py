@@ -160,7 +160,7 @@ async def targets_of(
     async for view, documents in documents_of(views, store, limit=LED_FROM_AT_ONCE_MAX):
         led = sorted(set(await evaluation.dependants[view.name](Reader(store), documents)) - met.keys())
         for part in parts(led, REHEARSED_AT_ONCE_MAX):
-            known = await targets.read(evaluation.name, part)
+            known = await targets.known(evaluation.name, part)
             if fresh := [t for t in part if t not in known]:
                 met |= dict.fromkeys(fresh)
                 while len(met) > TARGETS_REMEMBERED_MAX:
