@@ -216,9 +216,11 @@ async def test_what_a_dead_builder_left_to_mark_is_marked_by_whoever_watches(of:
     assert rig.targets.targets["counts"]["a"].dirty
 
 
+@pytest.mark.parametrize("looks_a_sign", [0.25, 3], ids=["often", "seldom, beside load"])
 async def test_what_a_living_builder_marks_is_left_to_it_however_long_one_answer_takes(
-    of: Callable[[Rig], Generations],
+    of: Callable[[Rig], Generations], monkeypatch: pytest.MonkeyPatch, looks_a_sign: float
 ) -> None:
+    monkeypatch.setattr(module, "ALIVE_SECONDS", looks_a_sign * module.WATCH_SECONDS)
     rig = await filled(Rig())
     await left_while_marking(rig)
     known, looks, forgot = of(rig), 0, 0
@@ -236,7 +238,7 @@ async def test_what_a_living_builder_marks_is_left_to_it_however_long_one_answer
     retired = catalogue.model_copy(update={"retired": {"jars": ("old",)}})
     assert rig.generations.store(catalogue.revision, retired)
     async with known.rebuild("dead"), watched(known, count):  # it is alive, and waits
-        await until(lambda: looks > 5)
+        await until(lambda: looks > 3 * module.SILENT_LOOKS)
 
     assert forgot == 0, "nobody began to finish it"
     assert building_of(rig.generations.catalogue).state is State.MARKING

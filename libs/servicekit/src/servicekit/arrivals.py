@@ -107,5 +107,8 @@ class TellingTargets:
     async def bases(self, evaluation: str, targets: Sequence[str]) -> dict[str, Mapping[str, int]]:
         return await self.targets.bases(evaluation, targets)
 
+    async def known(self, evaluation: str, targets: Sequence[str]) -> set[str]:
+        return await self.targets.known(evaluation, targets)
+
     async def names(self, evaluation: str, *, after: str = "", limit: int) -> list[str]:
         return await self.targets.names(evaluation, after=after, limit=limit)

@@ -29,6 +29,8 @@ from eventcore.store import StoreUnavailable, TargetStore
 WATCH_SECONDS = 2.0
 NOTED_EVERY = 5  # looks
 ALIVE_SECONDS = 1.0  # between two signs of life, whatever a builder waits for
+# Without a sign of life, before what a builder was marking is taken over: beside load one answer may take seconds.
+SILENT_LOOKS = 5
 Report = Callable[[str | None], None]
 
 
@@ -89,7 +91,7 @@ class Generations:
 
     async def watch(self, report: Report) -> None:
         """For as long as the service runs: tells what wants a rebuild, and finishes what a dead builder left."""
-        seen = -1
+        seen, silent = -1, 0
         for look in count(1):
             try:
                 if look % NOTED_EVERY == 0:
@@ -98,8 +100,10 @@ class Generations:
                 wants = changed(catalogue, self.fingerprints)
                 report(self.told(wants) if wants else None)
                 building = catalogue.building
-                if building is not None and building.state is State.MARKING and catalogue.revision == seen:
-                    # Whoever lives gives a sign of life twice in this time. Two at once are harmless.
+                marking = building is not None and building.state is State.MARKING
+                silent = silent + 1 if marking and catalogue.revision == seen else 0
+                if building is not None and silent >= SILENT_LOOKS:
+                    # Two at once are harmless, and mark everything twice.
                     async with self.rebuild(building.builder) as rebuild:
                         async for _ in rebuild.finish():
                             pass
