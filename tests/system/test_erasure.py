@@ -439,7 +439,9 @@ def test_views_built_anew_bring_nothing_back_and_destroy_a_key_that_came_back(af
         ran = platform.run("views", "rebuild", name, "--all", "--yes", "--reason", "after an erasure")
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
-    assert generations(platform) == {view: number + 1 for view, number in before.items()}
+    after = generations(platform)
+    assert after.keys() == before.keys()
+    assert [view for view, number in before.items() if after[view] <= number] == []
     for person in people.erased:
         assert all(each.heard and each.destroyed for each in erasures(aftermath, person).values())
         gone = platform.ask(people_pb2.GetPersonRequest(person_id=person), PRIVACY_OFFICER)
