@@ -13,10 +13,11 @@ from typing import Any
 from credence.accreditation.v1 import standings_pb2
 from credence.enrolment.v1 import enrolments_pb2
 from credence.mentoring.v1 import mentors_pb2
+from credence_cli.identity import Identity
 from tests.reliability.clients import AGAIN
 from tests.reliability.rig import Rig
 from tests.reliability.writers import MENTORS, seminars
-from tests.system.platform import ADMISSIONS, Refused
+from tests.system.platform import ADMISSIONS, IMPORTER, Refused
 
 READ_EVERY_SECONDS = 0.5
 READ_SECONDS = 2.0
@@ -33,13 +34,13 @@ class Reads:
 # Service -> how many it lists; each of them has a view of its own at the bottom of it.
 LISTED: Mapping[str, Callable[[Rig, str, str], int]] = {
     "enrolment": lambda rig, instance, run: len(
-        _asked(rig, instance, enrolments_pb2.ListEnrolmentsRequest(cohort_id=seminars(run))).enrolments
+        _asked(rig, instance, enrolments_pb2.ListEnrolmentsRequest(cohort_id=seminars(run)), IMPORTER).enrolments
     ),
     "accreditation": lambda rig, instance, run: len(
-        _asked(rig, instance, standings_pb2.ListStandingsRequest(cohort_id=seminars(run))).standings
+        _asked(rig, instance, standings_pb2.ListStandingsRequest(cohort_id=seminars(run)), IMPORTER).standings
     ),
     "mentoring": lambda rig, instance, run: len(
-        _asked(rig, instance, mentors_pb2.ListMentorsRequest(in_standing_only=True)).mentors
+        _asked(rig, instance, mentors_pb2.ListMentorsRequest(in_standing_only=True), ADMISSIONS).mentors
     ),
 }
 
@@ -79,5 +80,5 @@ def look(rig: Rig, service: str, instance: str, run: str, reads: Reads) -> None:
             reads.failed.append(f"{instance} listed {listed} of the {MENTORS} mentors")
 
 
-def _asked(rig: Rig, instance: str, request: Any) -> Any:
-    return rig.ask(instance, request, ADMISSIONS, seconds=READ_SECONDS)
+def _asked(rig: Rig, instance: str, request: Any, who: Identity) -> Any:
+    return rig.ask(instance, request, who, seconds=READ_SECONDS)
