@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -201,3 +202,16 @@ def test_how_a_process_ended_is_known(folder: Path) -> None:
     process.start([sys.executable, "-c", "raise SystemExit(7)"], os.environ, owned=True)
     assert process.wait(10)
     assert [*codes, process.exit_code] == [None, -signal.SIGKILL, 7]
+
+
+def test_the_exit_code_is_known_though_another_thread_asks_for_it_at_the_same_moment(folder: Path) -> None:
+    process = started(folder, SLEEPER)
+    assert process.pid is not None
+    child = process._child
+    assert child is not None
+    lock = child._waitpid_lock  # type: ignore[attr-defined]
+    lock.acquire()  # as a poll under way in another thread
+    os.kill(process.pid, signal.SIGKILL)
+    assert eventually(lambda: not process.alive())
+    threading.Timer(0.2, lock.release).start()
+    assert process.exit_code == -signal.SIGKILL

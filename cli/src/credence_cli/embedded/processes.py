@@ -20,6 +20,7 @@ from credence_cli.limits import LOG_BYTES_MAX
 
 _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.05
+_REAPED_SECONDS = 1.0
 _TAIL_BYTES = 16_384
 
 # Children of this very process, by pid: kept so that they are reaped and their exit codes known.
@@ -61,7 +62,14 @@ class ManagedProcess:
     def exit_code(self) -> int | None:
         """How the process that was started here last ended (minus the signal's number when it was killed), None while
         it runs or when another command started it."""
-        return self._child.poll() if self._child is not None else None
+        if self._child is None:
+            return None
+        if (code := self._child.poll()) is None and not self.alive():
+            # It has ended, and another thread is asking for its code at this moment: then `poll` says what it says of
+            # one that runs.
+            with suppress(subprocess.TimeoutExpired):
+                code = self._child.wait(_REAPED_SECONDS)
+        return code
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal and return at once; harmless when it does not run."""
