@@ -15,12 +15,10 @@ from credence.enrolment.v1 import enrolments_pb2
 from credence.mentoring.v1 import mentors_pb2
 from credence_cli.identity import Identity
 from tests.reliability.clients import AGAIN
+from tests.reliability.freshness import READ_EVERY_SECONDS, READ_SECONDS
 from tests.reliability.rig import Rig
 from tests.reliability.writers import MENTORS, seminars
 from tests.system.platform import ADMISSIONS, IMPORTER, Refused
-
-READ_EVERY_SECONDS = 0.5
-READ_SECONDS = 2.0
 
 
 @dataclass

@@ -160,16 +160,7 @@ def alone(
     mongo = None if mongo_uri else EmbeddedMongo(folder / "mongo").start()
     try:
         topics.create(kafka.bootstrap, topics_file(), replication_factor=1)
-        spec = service_spec(
-            "mentoring",
-            mongo_uri=mongo.uri if mongo else mongo_uri,
-            kafka_bootstrap=kafka.bootstrap,
-            grpc_port=free_port(),
-            http_port=free_port(),
-            secrets=secrets,
-        )
-        env = {**spec.env, "CREDENCE_MONGO_DATABASE": f"credence_lone_{suffix()}"}
-        spec = replace(spec, env=env, command=tuple(command(spec.command)))
+        spec = _spec("mentoring", mongo.uri if mongo else mongo_uri, kafka, secrets, command)
         with _running(spec, secrets.folder, kafka, mongo, folder / "log") as lone:
             yield lone
     finally:
@@ -202,18 +193,29 @@ def another(
     lone: Lone, service: str, folder: Path, command: Callable[[Sequence[str]], Sequence[str]] = lambda words: words
 ) -> Iterator[Lone]:
     """Another service, on the same servers and with a database of its own; `command` changes how it is run."""
-    spec = service_spec(
-        service,
-        mongo_uri=lone.mongo_uri,
-        kafka_bootstrap=lone.kafka.bootstrap,
-        grpc_port=free_port(),
-        http_port=free_port(),
-        secrets=DevelopmentSecrets(lone.secrets),
-    )
-    env = {**spec.env, "CREDENCE_MONGO_DATABASE": f"credence_lone_{suffix()}"}
-    spec = replace(spec, env=env, command=tuple(command(spec.command)))
+    spec = _spec(service, lone.mongo_uri, lone.kafka, DevelopmentSecrets(lone.secrets), command)
     with _running(spec, lone.secrets, lone.kafka, lone.mongo, folder / "log") as second:
         yield second
+
+
+def _spec(
+    service: str,
+    mongo_uri: str,
+    kafka: EmbeddedKafka,
+    secrets: DevelopmentSecrets,
+    command: Callable[[Sequence[str]], Sequence[str]],
+) -> ServiceSpec:
+    """On free ports, with a database of its own."""
+    spec = service_spec(
+        service,
+        mongo_uri=mongo_uri,
+        kafka_bootstrap=kafka.bootstrap,
+        grpc_port=free_port(),
+        http_port=free_port(),
+        secrets=secrets,
+    )
+    env = {**spec.env, "CREDENCE_MONGO_DATABASE": f"credence_lone_{suffix()}"}
+    return replace(spec, env=env, command=tuple(command(spec.command)))
 
 
 @contextmanager
