@@ -19,7 +19,9 @@ def addresses() -> dict[str, str]:
 
     Raises EmbeddedError.
     """
-    return {name: os.environ.get(variable(name)) or f"{LOOPBACK}:{stack_ports().grpc[name]}" for name in SERVICES}
+    named = {name: os.environ.get(variable(name)) for name in SERVICES}
+    ports = {} if all(named.values()) else stack_ports().grpc
+    return {name: address or f"{LOOPBACK}:{ports[name]}" for name, address in named.items()}
 
 
 def stack_ports() -> StackPorts:

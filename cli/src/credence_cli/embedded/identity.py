@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from credence_cli.embedded.whole import write_whole
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -31,10 +33,7 @@ class Identity:
         return None
 
     def write(self, path: Path) -> None:
-        """Atomically, so that a reader finds the old process or this one, never half a file."""
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(path)
+        write_whole(path, json.dumps(asdict(self)))
 
     def alive(self) -> bool:
         return _started(self.pid) == self.started

@@ -27,6 +27,7 @@ from credence_cli.embedded.mongo import EmbeddedMongo
 from credence_cli.embedded.ports import LOOPBACK, free_port, is_free, require_free
 from credence_cli.embedded.processes import ManagedProcess
 from credence_cli.embedded.service import ServiceProcess, ServiceSpec, service_spec
+from credence_cli.embedded.whole import write_whole
 from credence_cli.exits import Exit
 
 SERVICES = ("enrolment", "accreditation", "mentoring")
@@ -84,10 +85,7 @@ class StackPorts:
         return ports
 
     def write(self, file: Path) -> None:
-        """Whole or not at all, so that a reader never finds half a file."""
-        draft = file.with_name(file.name + ".new")
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(file)
+        write_whole(file, json.dumps(asdict(self)))
 
     @property
     def all(self) -> tuple[int, ...]:
