@@ -52,6 +52,7 @@ ELSEWHERE = {
     "DATA_SET_DAYS_MAX": "no user's: of a published data set",
     "APPEND_BYTES_MAX": "test_execute.py sets a smaller one",
     "CONSUMED_AT_ONCE_MAX": "a setting: test_kafka.py takes three at a time",
+    "REBUILT_FROM_AT_ONCE_MAX": "a setting: test_kafka_log.py takes three at a time",
     "FETCH_BYTES_MAX": "a setting: test_kafka.py fetches less at a time",
     "FETCH_PARTITION_BYTES_MAX": "a setting: test_kafka.py fetches less at a time",
     "HANDLING_SECONDS_MAX": "a time, and a setting: test_kafka.py waits for a third of a second",

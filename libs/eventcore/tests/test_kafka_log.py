@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 import pytest_asyncio
 
-from eventcore.kafka import KafkaBus, KafkaLog
+from eventcore.kafka import KafkaBus, KafkaLog, SourceSettings
 from eventcore.rebuild import LogAway
 from tests.servers import Servers
 
@@ -55,6 +55,17 @@ async def read(
         offsets = [o for p, o in found if p == partition]
         assert offsets == sorted(offsets)
     return Counter(found)
+
+
+async def test_no_more_is_given_at_once_than_is_folded_at_once(topic: Kafka) -> None:
+    log = KafkaLog(topic.bootstrap, topics=[topic.topic], settings=SourceSettings(max_records=3))
+    try:
+        await fill(topic, 4, 1, 5)
+        ends = {place: end for place, (_, end) in (await log.bounds()).items()}
+        sizes = [len(batch) async for batch in log.read({}, ends)]
+    finally:
+        await log.close()
+    assert (sum(sizes), max(sizes)) == (20, 3)
 
 
 async def test_everything_is_read_once_to_the_ends_that_were_asked_for(topic: Kafka, log: KafkaLog) -> None:

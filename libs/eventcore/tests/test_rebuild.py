@@ -730,6 +730,29 @@ async def test_a_changed_fold_shows_its_differences_and_the_decisions_that_chang
     assert await settled_counts(rig) == await expected_counts(rig)
 
 
+async def test_an_event_that_comes_while_a_target_is_rehearsed_is_no_decision_that_changes() -> None:
+    came: list[int] = []
+
+    async def facts(reader: Any, targets: Any) -> dict[str, Any]:
+        building = rig.generations.catalogue.building
+        if building is not None and building.state is State.VERIFYING and not came:
+            came.append(1)
+            await one_more(rig, 1, "in between")
+            await rig.own.step()
+            await rig.publisher.step()
+            await rig.hear()
+        return await COUNT.facts(reader, targets)
+
+    rig = Rig(evaluations=(replace(COUNT, facts=facts),))
+    await filled(rig)
+
+    found = finding(told := await rig.run(WISH))
+
+    assert came
+    assert (found.decisions, found.rehearsals[0].targets) == (0, 1)
+    assert isinstance(told[-1], Done)
+
+
 async def test_documents_of_a_shape_that_cannot_be_read_any_more_are_what_a_rebuild_mends() -> None:
     rig = await filled(Rig())
     for stream, stored in list(rig.rooms.documents["heard"].items()):

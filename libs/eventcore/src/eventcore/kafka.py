@@ -33,6 +33,7 @@ from eventcore.limits import (
     HANDLING_SECONDS_MAX,
     PRODUCE_BATCH_BYTES_MAX,
     PRODUCE_REQUEST_BYTES_MAX,
+    REBUILT_FROM_AT_ONCE_MAX,
 )
 from eventcore.loops import Report
 from eventcore.rebuild.sources import LogAway, Place
@@ -553,7 +554,7 @@ class KafkaLog:
         *,
         topics: Sequence[str],
         silence_seconds: float = 15.0,
-        settings: SourceSettings = SourceSettings(),
+        settings: SourceSettings = SourceSettings(max_records=REBUILT_FROM_AT_ONCE_MAX),
     ) -> None:
         self._bootstrap = bootstrap
         self._topics = tuple(topics)

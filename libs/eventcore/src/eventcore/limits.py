@@ -214,8 +214,8 @@ COMPARED_AT_ONCE_MAX: Final = 500
 REHEARSED_AT_ONCE_MAX: Final = 200
 """Targets that are rehearsed, or marked after the switch, at once. Beyond: the next page."""
 
-LED_FROM_AT_ONCE_MAX: Final = 20
-"""Documents whose targets are looked up at once: all enrolments rest on a few programmes. Beyond: the next few."""
+LED_FROM_AT_ONCE_MAX: Final = 200
+"""Documents whose targets are looked up at once: each may lead to many. Beyond: the next documents."""
 
 TARGETS_REMEMBERED_MAX: Final = 100_000
 """Targets that a rehearsal met and that are not there yet. Beyond: the one met longest ago is forgotten, and counted
@@ -227,3 +227,6 @@ Beyond: the rebuild stops; it goes on when it is run again."""
 
 SCANNED_AT_ONCE_MAX: Final = 200
 """Streams of the own log that a rebuild folds at once. Beyond: the next page."""
+
+REBUILT_FROM_AT_ONCE_MAX: Final = 2_000
+"""Records of the topics that a rebuild folds at once: the more of a stream, the fewer writes. Beyond: the next records."""
