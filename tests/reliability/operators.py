@@ -29,7 +29,7 @@ from tests.system.evidence import SERVICES, records
 from tests.system.platform import IMPORTER, OPERATOR, Refused, settled
 from tests.system.story import PRESENT
 
-REBUILD_SECONDS = 1500.0  # liveness, not speed: a long log, beside clients, on a slow machine
+REBUILD_SECONDS = 2400.0  # liveness, not speed: a long log, beside clients, on a slow machine
 HELD_SECONDS = 240.0
 AGAIN_SECONDS = 0.5
 REASON = "to see that it comes to the same"

@@ -229,4 +229,4 @@ SCANNED_AT_ONCE_MAX: Final = 200
 """Streams of the own log that a rebuild folds at once. Beyond: the next page."""
 
 REBUILT_FROM_AT_ONCE_MAX: Final = 2_000
-"""Records of the topics that a rebuild folds at once: the more of a stream, the fewer writes. Beyond: the next records."""
+"""Records of the topics that a rebuild folds at once: more of a stream, fewer writes. Beyond: the next records."""
