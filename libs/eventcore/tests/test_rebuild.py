@@ -733,7 +733,7 @@ async def test_a_changed_fold_shows_its_differences_and_the_decisions_that_chang
 async def test_an_event_that_comes_while_a_target_is_rehearsed_is_no_decision_that_changes() -> None:
     came: list[int] = []
 
-    async def facts(reader: Any, targets: Any) -> dict[str, Any]:
+    async def facts(reader: Any, targets: Any) -> Any:
         building = rig.generations.catalogue.building
         if building is not None and building.state is State.VERIFYING and not came:
             came.append(1)
