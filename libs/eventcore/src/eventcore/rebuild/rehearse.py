@@ -79,13 +79,13 @@ async def rehearse(
     async for _, page in targets_of(evaluation, views, targets, built):
         left: Collection[str] = page
         for _ in range(ATTEMPTS):
-            # This order makes sure that nothing is only ahead in what serves, or every event that comes in between
-            # were a decision that the rebuild changes: what was serving before the builder read to the end was in the
-            # log. What it has yet to fold is no difference between the two, either: it is evaluated when it is folded,
-            # as ever. Look again; after that it is left to its evaluation.
+            # In this order, as in `verify`: what was serving before the builder read to the end was in the log. Read
+            # later, an event that came in between would be in what serves alone, and a decision that changes.
             old = await _facts(evaluation, serving, left)
             await catch_up()
             new = await _facts(evaluation, built, left)
+            # What the serving generation has yet to fold is no difference between the two: it is evaluated when it
+            # is folded, as ever. Look again; after that it is left to its evaluation.
             again = [t for t in left if comparable and _yet_to_come(old[t], new[t])]
             for target in sorted(set(left) - set(again)):
                 _judge(found, evaluation, target, old[target], new[target], clock())
