@@ -56,7 +56,6 @@ ELSEWHERE = {
     "FETCH_BYTES_MAX": "a setting: test_kafka.py fetches less at a time",
     "FETCH_PARTITION_BYTES_MAX": "a setting: test_kafka.py fetches less at a time",
     "HANDLING_SECONDS_MAX": "a time, and a setting: test_kafka.py waits for a third of a second",
-    "IN_MAX": "store_contract.py asks for more on both stores",
     "BULK_MAX": "store_contract.py writes more on both stores",
     "READ_BATCH_MAX": "the driver's: its cursor asks for the next by itself",
     "INSTANCES_KEPT_SECONDS": "store_contract.py notes one of the day before",

@@ -779,9 +779,20 @@ class StoreContract:
         await stores.views.open_room("tallies", [])
         writes = [Write(stream, 0, 1, {"n": 1}) for stream in reversed(names)]
         await stores.views.write("tallies", [*writes, Write("tally-9", 0, 1, None)])
-        assert await stores.views.names("tallies", limit=3) == names[:3]
-        assert await stores.views.names("tallies", after=names[2], limit=9) == names[3:]
-        assert await stores.views.names("none", limit=3) == []
+        assert await stores.views.names("tallies", {}, limit=3) == names[:3]
+        assert await stores.views.names("tallies", {}, after=names[2], limit=9) == names[3:]
+        assert await stores.views.names("none", {}, limit=3) == []
+
+    async def test_documents_are_named_by_what_they_hold(self, stores: Stores) -> None:
+        await stores.views.open_room("tallies", [("cohort",)])
+        held = {f"tally-{n:03}": f"c{n % 70}" for n in range(140)}
+        writes = [Write(stream, 0, 1, {"cohort": cohort}) for stream, cohort in held.items()]
+        await stores.views.write("tallies", [*writes, Write("tally-9", 0, 1, None)])
+        of = {"cohort": [f"c{n}" for n in range(60)]}  # more than one read asks for
+        named = [stream for stream, cohort in held.items() if cohort in of["cohort"]]
+        assert await stores.views.names("tallies", of, limit=500) == named
+        assert await stores.views.names("tallies", of, after=named[2], limit=4) == named[3:7]
+        assert await stores.views.names("tallies", {"cohort": "c7"}, limit=9) == ["tally-007", "tally-077"]
 
     async def test_many_targets_are_marked_again_at_once_and_none_is_created(self, stores: Stores) -> None:
         names = [f"p{n:03}" for n in range(120)]

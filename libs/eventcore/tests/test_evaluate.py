@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -137,6 +137,74 @@ async def test_beside_a_duplicate_what_is_new_marks_as_ever() -> None:
     await marker.mark(JARS, {JAR_1: document, "jar-9--b": document}, {"jar-9--b": 1})
 
     assert shelf(stores).dirty
+
+
+class Asked:
+    """Evaluations that note which documents they were asked about; `away` is away the first time."""
+
+    def __init__(self, stores: Stores, *names: str, away: str = "") -> None:
+        self.by: dict[str, list[str]] = {name: [] for name in names}
+        self._away = away
+        self.marker = Marker([self._noting(name) for name in names], stores.views, stores.targets)
+
+    def _noting(self, name: str) -> Evaluation:
+        async def dependants(reader: Reader, documents: Mapping[str, Any]) -> Collection[str]:
+            if name == self._away:
+                self._away = ""
+                raise StoreUnavailable(f"{name} is away")
+            self.by[name] += documents
+            return await SHELF.dependants[JARS.name](reader, documents)
+
+        return replace(SHELF, name=name, dependants={JARS.name: dependants})
+
+
+async def test_a_batch_of_duplicates_that_is_tried_again_goes_on_where_it_was() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 1)
+    asked = Asked(stores, "shelves", "lids", away="lids")
+    _, document = jar_of(stores.views, JAR_1)
+
+    with pytest.raises(StoreUnavailable):
+        await asked.marker.mark(JARS, {JAR_1: document}, {JAR_1: 1})
+    for _ in range(2):
+        await asked.marker.mark(JARS, {JAR_1: document}, {JAR_1: 1})
+
+    assert asked.by == {"shelves": [JAR_1], "lids": [JAR_1]}, "else what takes longer than a try would never end"
+    assert stores.targets.targets["lids"]["a"].dirty
+
+
+async def test_a_duplicate_of_a_later_version_is_looked_at_again() -> None:
+    stores = Stores()
+    await dropping(stores, JAR_1, "a", 1)
+    await evaluator(stores).look()
+    marker = Marker([SHELF], stores.views, stores.targets)
+    await marker.mark(JARS, {JAR_1: jar_of(stores.views, JAR_1)[1]}, {JAR_1: 1})
+    assert not shelf(stores).dirty
+    await executor(stores.appends).execute(JAR, [drop(JAR_1, "b")])
+    await own_fold(stores.appends, stores.views).step()  # the crash: it never came to the marks
+
+    await marker.mark(JARS, {JAR_1: jar_of(stores.views, JAR_1)[1]}, {JAR_1: 2})
+
+    assert shelf(stores).dirty
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_no_more_duplicates_are_remembered_than_the_limit_and_a_forgotten_one_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr("eventcore.evaluate.MADE_GOOD_MAX", 2)
+    stores = Stores()
+    asked = Asked(stores, "shelves")
+    jars = [f"jar-{n}--a" for n in range(2 + more)]
+    for jar in jars:
+        await dropping(stores, jar, jar)
+    for jar in jars:
+        await asked.marker.mark(JARS, {jar: jar_of(stores.views, jar)[1]}, {jar: 1})
+    asked.by["shelves"].clear()
+
+    await asked.marker.mark(JARS, {jar: jar_of(stores.views, jar)[1] for jar in jars}, dict.fromkeys(jars, 1))
+
+    assert asked.by["shelves"] == jars[:more]
 
 
 async def test_a_command_carries_the_version_it_was_decided_on_and_its_target() -> None:
@@ -294,6 +362,16 @@ async def test_a_reader_finds_beyond_a_page(monkeypatch: pytest.MonkeyPatch) -> 
     facts = await Reader(stores.views).find(JARS, {"shelf": "a"})
 
     assert sorted(facts) == [f"jar-{n}--a" for n in range(5)]
+
+
+async def test_a_reader_names_beyond_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventcore.evaluate.NAMED_AT_ONCE_MAX", 2)
+    stores = Stores(MemoryAppends())
+    for n in range(4):
+        await dropping(stores, f"jar-{n}--a", f"k{n}")
+    await dropping(stores, "jar-9--b", "k9")
+
+    assert await Reader(stores.views).names(JARS, {"shelf": "a"}) == [f"jar-{n}--a" for n in range(4)]
 
 
 def failing_for(*broken: str) -> Evaluation:

@@ -22,7 +22,7 @@ from pymongo.errors import BulkWriteError
 from eventcore.consume import Consumer
 from eventcore.execute import Executor, Request
 from eventcore.fold import Folder, View
-from eventcore.limits import MONGO_CONNECTIONS_MAX
+from eventcore.limits import IN_MAX, MONGO_CONNECTIONS_MAX, PARTS_AT_ONCE_MAX
 from eventcore.mongo import Bounds, MongoAppends, MongoStores, connect
 from eventcore.mongo.link import Link, reason
 from eventcore.outcome import Status
@@ -122,6 +122,28 @@ async def test_a_target_that_somebody_else_makes_meanwhile_is_marked(
         before.setattr(mongo._link, "find_any", none_yet)
         await mongo.targets.mark("standing", ["p1", "p2", "p3"])
     assert await mongo.targets.due("standing", NOON, limit=10) == {"p1": 1, "p2": 2, "p3": 1}
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["at the limit", "one beyond it"])
+async def test_a_wide_question_asks_a_few_parts_at_once_and_leaves_connections_to_others(
+    mongo: MongoStores, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    people = [f"p{n:04}" for n in range(IN_MAX * (PARTS_AT_ONCE_MAX + more))]
+    await mongo.targets.mark("standing", people)
+    find, asked, most = mongo._link.find, 0, 0
+
+    async def counting(*args: Any, **kwargs: Any) -> Any:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        try:
+            return await find(*args, **kwargs)
+        finally:
+            asked -= 1
+
+    monkeypatch.setattr(mongo._link, "find", counting)
+    assert await mongo.targets.known("standing", people) == set(people)
+    assert most == PARTS_AT_ONCE_MAX
 
 
 async def test_processes_that_start_together_agree_on_one_epoch(mongo_uri: str, database: str) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from eventcore.decider import Command, Decider
 from eventcore.execute import Executor, Request
 from eventcore.fold import View
-from eventcore.limits import EVALUATED_AT_ONCE_MAX, FAILING_MAX, FOUND_AT_ONCE_MAX
+from eventcore.limits import EVALUATED_AT_ONCE_MAX, FAILING_MAX, FOUND_AT_ONCE_MAX, MADE_GOOD_MAX, NAMED_AT_ONCE_MAX
 from eventcore.outcome import SETTLED, Status
 from eventcore.store import ABSENT, Finding, StoreUnavailable, TargetStore, ViewStore
 from eventcore.trace import Span, no_span
@@ -66,6 +66,17 @@ class Reader:
             if len(page) < FOUND_AT_ONCE_MAX:
                 return facts
             after = page[-1][0]
+
+    async def names(self, view: View[Any], where: Mapping[str, Any]) -> list[str]:
+        """The streams whose documents match `where`, all of them, without reading the documents: there may be as many
+        as a programme has learners."""
+        names: list[str] = []
+        while True:
+            after = names[-1] if names else ""
+            page = await self._store.names(view.name, where, after=after, limit=NAMED_AT_ONCE_MAX)
+            names += page
+            if len(page) < NAMED_AT_ONCE_MAX:
+                return names
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,7 @@ class Marker:
         self._views = views
         self._targets = targets
         self._marked = marked
+        self._made_good: dict[tuple[str, str], int] = {}  # by evaluation and stream: the version it stood at
 
     async def mark(
         self, view: View[Any], documents: Mapping[str, BaseModel | None], repeated: Mapping[str, int]
@@ -139,14 +151,28 @@ class Marker:
         # could be evaluated before our write, and nobody would mark it again.
         reader = Reader(await self._views.pinned())
         fresh = {s: d for s, d in known.items() if s not in repeated}
-        again = {s: d for s, d in known.items() if s in repeated}
         for evaluation, dependants in resting:
             targets = set(await dependants(reader, fresh)) if fresh else set()
+            again = {
+                s: d
+                for s, d in known.items()
+                if s in repeated and self._made_good.get((evaluation.name, s)) != repeated[s]
+            }
             if again:
                 targets |= await self._unseen(evaluation, set(await dependants(reader, again)) - targets, repeated)
             if targets:
                 await self._targets.mark(evaluation.name, sorted(targets))
                 self._marked(evaluation.name)
+            self._remember(evaluation, again, repeated)
+
+    def _remember(self, evaluation: Evaluation, streams: Collection[str], versions: Mapping[str, int]) -> None:
+        """These are not looked at again at these versions: a batch that is tried again, since something behind them
+        failed or took too long, goes on where it was. Else one that takes longer than a try would never end."""
+        for stream in streams:
+            self._made_good.pop((evaluation.name, stream), None)
+            self._made_good[evaluation.name, stream] = versions[stream]
+        for forgotten in list(islice(self._made_good, max(0, len(self._made_good) - MADE_GOOD_MAX))):
+            del self._made_good[forgotten]
 
     async def _unseen(self, evaluation: Evaluation, targets: Collection[str], versions: Mapping[str, int]) -> set[str]:
         """Those of the targets whose result has not seen these documents as they stand, as far as it rests on any.

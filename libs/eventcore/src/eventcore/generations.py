@@ -197,8 +197,8 @@ class PinnedViews:
     ) -> list[tuple[str, Versioned]]:
         return await self._rooms.find(self._room(view), where, after=after, limit=limit)
 
-    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
-        return await self._rooms.names(self._room(view), after=after, limit=limit)
+    async def names(self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int) -> list[str]:
+        return await self._rooms.names(self._room(view), where, after=after, limit=limit)
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         return await self._rooms.count(self._room(view), where)
@@ -258,8 +258,8 @@ class CurrentViews:
     ) -> list[tuple[str, Versioned]]:
         return await (await self._recent()).find(view, where, after=after, limit=limit)
 
-    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
-        return await (await self._recent()).names(view, after=after, limit=limit)
+    async def names(self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int) -> list[str]:
+        return await (await self._recent()).names(view, where, after=after, limit=limit)
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         return await (await self._recent()).count(view, where)

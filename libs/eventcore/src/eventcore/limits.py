@@ -115,6 +115,10 @@ EVALUATED_AT_ONCE_MAX: Final = 200
 FAILING_MAX: Final = 10_000
 """Targets remembered as failing. Beyond: the one that failed longest ago is forgotten, and fails again."""
 
+MADE_GOOD_MAX: Final = 10_000
+"""Duplicates remembered as having marked all that rests on them. Beyond: the one looked at longest ago is forgotten,
+and looked at again when it comes again."""
+
 FAILED_LOGGED_MAX: Final = 5
 """Failed targets that one look writes into the log. Beyond: they are only counted."""
 
@@ -154,6 +158,10 @@ MONGO_ANSWER_SECONDS_MAX: Final = 15.0
 
 IN_MAX: Final = 50
 """Values in one `$in`: SecantusDB's cost grows with their square, MongoDB's hardly at all. Beyond: several reads."""
+
+PARTS_AT_ONCE_MAX: Final = 4
+"""Reads that one question of many values makes at once: fewer than the connections, or a wide one would take them all,
+and fail when the last of its own did not get one in time. Beyond: the next reads."""
 
 BULK_MAX: Final = 500
 """Operations in one bulk write, so that its answer comes well in time. Beyond: several writes."""

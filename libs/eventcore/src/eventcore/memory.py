@@ -187,8 +187,8 @@ class MemoryViews:
         ]
         return found[:limit]
 
-    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
-        return [stream for stream, _ in await self.find(view, {}, after=after, limit=limit)]
+    async def names(self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int) -> list[str]:
+        return [stream for stream, _ in await self.find(view, where, after=after, limit=limit)]
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         return len(await self.find(view, where, limit=sys.maxsize))

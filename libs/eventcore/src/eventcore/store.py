@@ -220,8 +220,8 @@ class ViewStore(Protocol):
         matches when it contains the value), in order of stream, of streams beyond `after`, at most `limit`."""
         ...
 
-    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
-        """The streams beyond `after` that have a document, in order, at most `limit`."""
+    async def names(self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int) -> list[str]:
+        """The streams whose documents `find` would give, without reading them."""
         ...
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:

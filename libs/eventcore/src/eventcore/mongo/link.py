@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,6 +26,7 @@ from eventcore.limits import (
     MONGO_ANSWER_SECONDS_MAX,
     MONGO_CONNECTIONS_MAX,
     MONGO_QUEUE_SECONDS_MAX,
+    PARTS_AT_ONCE_MAX,
     RACE_ATTEMPTS_MAX,
     READ_BATCH_MAX,
 )
@@ -151,13 +153,11 @@ class Link:
         fields: Sequence[str] | None = None,
     ) -> list[Mapping[str, Any]]:
         """Documents whose `field` is any of `values`; sorted within the parts that `values` is cut into."""
-        found = await asyncio.gather(
-            *(
-                self.find(collection, {field: {"$in": part}}, sort=sort, fields=fields)
-                for part in parts(sorted(set(values)), IN_MAX)
-            )
-        )
-        return [document for part in found for document in part]
+        found: list[Mapping[str, Any]] = []
+        for some in parts(list(parts(sorted(set(values)), IN_MAX)), PARTS_AT_ONCE_MAX):
+            reads = (self.find(collection, {field: {"$in": part}}, sort=sort, fields=fields) for part in some)
+            found += chain.from_iterable(await asyncio.gather(*reads))
+        return found
 
     async def update_any(self, collection: str, ids: Sequence[str], update: Mapping[str, Any]) -> None:
         """Updates those of the documents that are there, with a write for each part of `ids` and not for each of them.

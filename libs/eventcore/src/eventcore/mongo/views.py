@@ -45,6 +45,14 @@ class MongoViews:
     async def find(
         self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int
     ) -> list[tuple[str, Versioned]]:
+        return [(d["_id"], _versioned(d)) for d in await self._matching(view, where, after, limit)]
+
+    async def names(self, view: str, where: Mapping[str, Any], *, after: str = "", limit: int) -> list[str]:
+        return [d["_id"] for d in await self._matching(view, where, after, limit, fields=["_id"])]
+
+    async def _matching(
+        self, view: str, where: Mapping[str, Any], after: str, limit: int, fields: Sequence[str] | None = None
+    ) -> list[Mapping[str, Any]]:
         query: dict[str, Any] = {f"body.{path}": wanted for path, wanted in where.items()}
         if all(wanted is None or (isinstance(wanted, list) and None in wanted) for wanted in where.values()):
             query["body"] = {"$ne": None}  # a document without a body has every field missing, and is not meant
@@ -59,17 +67,11 @@ class MongoViews:
             queries = [query | {longest: {"$in": part}} for part in parts(lists[longest], IN_MAX)]
         order = [("_id", ASCENDING)]
         found = {
-            d["_id"]: d for q in queries for d in await self._link.find(_collection(view), q, sort=order, limit=limit)
+            d["_id"]: d
+            for q in queries
+            for d in await self._link.find(_collection(view), q, sort=order, limit=limit, fields=fields)
         }
-        return [(stream, _versioned(found[stream])) for stream in sorted(found)[:limit]]
-
-    async def names(self, view: str, *, after: str = "", limit: int) -> list[str]:
-        where: dict[str, Any] = {"body": {"$ne": None}}
-        if after:
-            where["_id"] = {"$gt": after}
-        order = [("_id", ASCENDING)]
-        found = await self._link.find(_collection(view), where, sort=order, limit=limit, fields=["_id"])
-        return [document["_id"] for document in found]
+        return [found[stream] for stream in sorted(found)[:limit]]
 
     async def count(self, view: str, where: Mapping[str, Any]) -> int:
         return await self._link.count(_collection(view), {f"body.{path}": wanted for path, wanted in where.items()})

@@ -177,7 +177,7 @@ async def documents_of(
     """Every document of these views, `limit` at a time."""
     for view in views:
         after = ""
-        while names := await store.names(view.name, after=after, limit=NAMED_AT_ONCE_MAX):
+        while names := await store.names(view.name, {}, after=after, limit=NAMED_AT_ONCE_MAX):
             for page in parts(names, COMPARED_AT_ONCE_MAX):
                 found = await store.load(view.name, page)
                 for part in parts(list(found.items()), limit):

@@ -100,8 +100,8 @@ async def _pages(
     """Both generations side by side, in order of their streams."""
     after = ""
     while True:
-        old = await serving.names(view, after=after, limit=NAMED_AT_ONCE_MAX)
-        new = await built.names(view, after=after, limit=NAMED_AT_ONCE_MAX)
+        old = await serving.names(view, {}, after=after, limit=NAMED_AT_ONCE_MAX)
+        new = await built.names(view, {}, after=after, limit=NAMED_AT_ONCE_MAX)
         if not old and not new:
             return
         # Full names end where they end: beyond the nearer end the others may have what these were cut before.

@@ -18,7 +18,7 @@ from accreditation.views.enrolments import ENROLMENTS
 from accreditation.views.matches import MATCHES
 from accreditation.views.people import PEOPLE
 from accreditation.views.programmes import PROGRAMMES
-from catalogue.ids import join_id, split_id
+from catalogue.ids import split_id
 from eventcore.evaluate import Dependants, Fact, Facts, Reader
 from eventcore.fold import View
 
@@ -93,8 +93,8 @@ async def _itself(reader: Reader, documents: Mapping[str, Any]) -> Collection[st
 
 def _by(field: str) -> Dependants:
     async def enrolments_that_name_it(reader: Reader, documents: Mapping[str, Any]) -> Collection[str]:
-        found = await reader.find(ENROLMENTS, {field: [stream.partition("-")[2] for stream in documents]})
-        return [join_id(f.document.cohort_id, f.document.person_id) for f in found.values() if f.document is not None]
+        found = await reader.names(ENROLMENTS, {field: [stream.partition("-")[2] for stream in documents]})
+        return [stream.partition("-")[2] for stream in found]
 
     return enrolments_that_name_it
 
