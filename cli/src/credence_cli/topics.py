@@ -254,7 +254,8 @@ def _admin(bootstrap: str, wait_seconds: float) -> Iterator[KafkaAdminClient]:
     try:
         yield admin
     except KafkaError as error:
-        raise TopicsError(f"Kafka at {bootstrap} answered with an error: {error}.") from error
+        passing = " It passes, as after a start: try again in a moment." if error.retriable else ""
+        raise TopicsError(f"Kafka at {bootstrap} answered with an error: {str(error).rstrip('.')}.{passing}") from error
     finally:
         admin.close()
 

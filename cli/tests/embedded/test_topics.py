@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from kafka.errors import CoordinatorLoadInProgressError, GroupAuthorizationFailedError, KafkaError
 
 from credence_cli import topics
 from credence_cli.embedded.home import project_root
@@ -55,6 +56,34 @@ def test_a_fault_of_the_file_is_named(tmp_path: Path, content: str, fault: str) 
 def test_kafka_that_is_not_there_is_told_within_the_wait(tmp_path: Path) -> None:
     with pytest.raises(TopicsError, match=r"Kafka at .* did not answer within 1 s; is it started there\?"):
         topics.create(f"127.0.0.1:{free_port()}", written(tmp_path, "a.v1: {}"), wait_seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            CoordinatorLoadInProgressError("g is read."),
+            "g is read. It passes, as after a start: try again in a moment.",
+        ),
+        (GroupAuthorizationFailedError("g is not yours"), "g is not yours."),
+    ],
+)
+def test_an_error_of_kafka_says_whether_to_try_again(
+    monkeypatch: pytest.MonkeyPatch, error: KafkaError, said: str
+) -> None:
+    class Refusing:
+        def __init__(self, **_: object) -> None: ...
+
+        def describe_groups(self, _: object) -> None:
+            raise error
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(topics, "_accepts", lambda _: True)
+    monkeypatch.setattr("kafka.admin.KafkaAdminClient", Refusing)
+    with pytest.raises(TopicsError) as failed:
+        topics.lag("a:9092", ["g"])
+    assert str(failed.value).endswith(said)
 
 
 @pytest.mark.servers
