@@ -18,6 +18,7 @@ from itertools import count
 from statistics import median
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
@@ -107,6 +108,8 @@ async def _silent(broker: EmbeddedKafka) -> AsyncIterator[None]:
     """The broker keeps its connections and answers nothing."""
     pid = _pid(broker)
     os.kill(pid, signal.SIGSTOP)
+    # One thread takes the signal and stops the others: where it must wait for a processor, they go on answering.
+    await until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the broker stands still")
     try:
         yield
     finally:

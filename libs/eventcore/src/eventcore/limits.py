@@ -67,8 +67,9 @@ FETCH_PARTITION_BYTES_MAX: Final = 2 * 1024 * 1024
 """One partition's part of a fetch; above the largest record, or it could never be fetched. Beyond: the rest comes with
 the next fetch."""
 
-HANDLING_SECONDS_MAX: Final = 30.0
-"""One try at folding a batch. Beyond: the batch is tried again; the service says what holds it up."""
+HANDLING_SECONDS_MAX: Final = 60.0
+"""One try at folding a batch: long enough to look at all that rests on one document. Beyond: the batch is tried again,
+and goes on where it was; the service says what holds it up."""
 
 SOURCES_MAX: Final = 100
 """Services whose epochs a consumer remembers. Beyond: it stops at the first record of one more: who writes to its

@@ -72,7 +72,7 @@ LOST_RACE_PAUSE_SECONDS = 0.005
 # takes, shorter than anybody wants to wait for what a killed instance left.
 LEFT_SECONDS = 5.0
 # Consumers sometimes never rejoin their group after a broker's restart; only a new process brings them back. Well
-# above one try at a batch (30 s), which is a sign of life only when it ends.
+# above one try at a batch (HANDLING_SECONDS_MAX), which is a sign of life only when it ends.
 POLL_WATCHDOG = "consume-poll"
 POLL_AGE_SECONDS_MAX = 90.0
 
