@@ -171,8 +171,8 @@ class Marker:
         for stream in streams:
             self._made_good.pop((evaluation.name, stream), None)
             self._made_good[evaluation.name, stream] = versions[stream]
-        for forgotten in list(islice(self._made_good, max(0, len(self._made_good) - MADE_GOOD_MAX))):
-            del self._made_good[forgotten]
+            if len(self._made_good) > MADE_GOOD_MAX:
+                del self._made_good[next(iter(self._made_good))]
 
     async def _unseen(self, evaluation: Evaluation, targets: Collection[str], versions: Mapping[str, int]) -> set[str]:
         """Those of the targets whose result has not seen these documents as they stand, as far as it rests on any.

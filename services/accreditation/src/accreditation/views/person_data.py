@@ -13,7 +13,7 @@ from servicekit.person_data import About
 
 async def about(reader: Reader, person_id: str) -> About:
     """Assessments and matches are named as their learner's enrolment is. Whose mentor somebody is, mentoring knows."""
-    enrolments = await reader.find(ENROLMENTS, {"person_id": person_id})
+    enrolments = await reader.names(ENROLMENTS, {"person_id": person_id})
     targets = [stream.partition("-")[2] for stream in enrolments]
     return About(
         whole=[
