@@ -73,13 +73,12 @@ class Rig:
         self.ended: list[Ended] = []
         self.kills = 0
         self._say = say
-        self._ports = _Ports()
-        self.mongo = EmbeddedMongo(folder / "mongo", self._ports.take())
-        to_mongo = {f"{name}/mongo": Way(self._ports.take(), self.mongo.port) for name in self.instances}
+        self.mongo = EmbeddedMongo(folder / "mongo", free_port())
+        to_mongo = {f"{name}/mongo": Way(free_port(), self.mongo.port) for name in self.instances}
         # A listener of the broker for each, that sends its clients back to their own proxy.
-        to_kafka = {f"{name}/kafka": Way(self._ports.take(), self._ports.take()) for name in self.instances}
+        to_kafka = {f"{name}/kafka": Way(free_port(), free_port()) for name in self.instances}
         behind = [Behind(way.target, advertised=way.listen) for way in to_kafka.values()]
-        self.kafka = EmbeddedKafka(folder / "kafka", self._ports.take(), behind=behind)
+        self.kafka = EmbeddedKafka(folder / "kafka", free_port(), behind=behind)
         self._links = {**to_mongo, **to_kafka}
         self.services = {name: self._service(name, service) for name, service in self.instances.items()}
         self._parts: dict[str, EmbeddedKafka | EmbeddedMongo | ServiceProcess] = {
@@ -340,21 +339,8 @@ class Rig:
             service,
             mongo_uri=self.mongo.uri.replace(f":{self.mongo.port}/", f":{mongo.listen}/"),
             kafka_bootstrap=f"{LOOPBACK}:{kafka.listen}",
-            grpc_port=self._ports.take(),
-            http_port=self._ports.take(),
+            grpc_port=free_port(),
+            http_port=free_port(),
             secrets=self.secrets,
         )
         return ServiceProcess(replace(spec, name=name), self.folder / name, owned=True)
-
-
-class _Ports:
-    """Free ports, each given once."""
-
-    def __init__(self) -> None:
-        self._given: set[int] = set()
-
-    def take(self) -> int:
-        while (port := free_port()) in self._given:
-            pass
-        self._given.add(port)
-        return port

@@ -255,7 +255,10 @@ def _admin(bootstrap: str, wait_seconds: float) -> Iterator[KafkaAdminClient]:
         yield admin
     except KafkaError as error:
         passing = " It passes, as after a start: try again in a moment." if error.retriable else ""
-        raise TopicsError(f"Kafka at {bootstrap} answered with an error: {str(error).rstrip('.')}.{passing}") from error
+        raise TopicsError(
+            f"Kafka at {bootstrap} answered with an error: {str(error).rstrip('.')}.{passing}",
+            Exit.UNAVAILABLE if error.retriable else Exit.REFUSED,
+        ) from error
     finally:
         admin.close()
 

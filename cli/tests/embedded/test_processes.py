@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -190,6 +191,19 @@ def test_free_ports_are_not_among_those_given_to_outgoing_connections() -> None:
     outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
     lowest = int(outgoing.read_text().split()[0]) if outgoing.exists() else 49_152
     assert all(ports.free_port() < lowest for _ in range(20))
+
+
+def test_a_free_port_is_given_once_and_its_server_may_listen_more_than_once() -> None:
+    given = [ports.free_port() for _ in range(50)]
+    assert len({*given}) == len(given)
+    port = given[0]
+    asks = f"from credence_cli.embedded import ports; ports._LOWEST = ports._HIGHEST = {port}; ports.free_port()"
+    another = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
+    assert f"No free port was found between {port} and {port}" in another.stderr
+    for _ in range(2):
+        assert ports.is_free(port)
+        with socket.create_server((ports.LOOPBACK, port)):
+            assert not ports.is_free(port)
 
 
 def test_how_a_process_ended_is_known(folder: Path) -> None:

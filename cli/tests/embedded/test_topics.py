@@ -9,6 +9,7 @@ from kafka.errors import CoordinatorLoadInProgressError, GroupAuthorizationFaile
 from credence_cli import topics
 from credence_cli.embedded.home import project_root
 from credence_cli.embedded.ports import free_port
+from credence_cli.exits import Exit
 from credence_cli.topics import TopicsError
 from tests.servers import Servers
 
@@ -59,17 +60,18 @@ def test_kafka_that_is_not_there_is_told_within_the_wait(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "code"),
     [
         (
             CoordinatorLoadInProgressError("g is read."),
             "g is read. It passes, as after a start: try again in a moment.",
+            Exit.UNAVAILABLE,
         ),
-        (GroupAuthorizationFailedError("g is not yours"), "g is not yours."),
+        (GroupAuthorizationFailedError("g is not yours"), "g is not yours.", Exit.REFUSED),
     ],
 )
 def test_an_error_of_kafka_says_whether_to_try_again(
-    monkeypatch: pytest.MonkeyPatch, error: KafkaError, said: str
+    monkeypatch: pytest.MonkeyPatch, error: KafkaError, said: str, code: Exit
 ) -> None:
     class Refusing:
         def __init__(self, **_: object) -> None: ...
@@ -84,6 +86,7 @@ def test_an_error_of_kafka_says_whether_to_try_again(
     with pytest.raises(TopicsError) as failed:
         topics.lag("a:9092", ["g"])
     assert str(failed.value).endswith(said)
+    assert failed.value.exit_code is code
 
 
 @pytest.mark.servers

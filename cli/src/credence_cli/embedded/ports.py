@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from credence_cli.embedded.errors import EmbeddedError
 LOOPBACK = "127.0.0.1"
 _LOWEST, _HIGHEST = 20_000, 32_000
 _ATTEMPTS = 200
+_chosen: set[int] = set()
 _LISTEN = "0A"  # the TCP state in /proc/net/tcp
 
 
@@ -24,16 +26,33 @@ class Holder:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, below the range the system gives to outgoing connections.
+    """A loopback port nobody has, below the range the system gives to outgoing connections. It is chosen once: while
+    this process lives neither it nor, on Linux, another process is given the port again.
 
     Not `bind(0)`: a client that keeps retrying a stopped server on an ephemeral port may be given that very port as
     its own source, connect to itself, and keep the server from ever binding it again.
     """
     for _ in range(_ATTEMPTS):
         port = random.randint(_LOWEST, _HIGHEST)
-        if is_free(port):
+        if port not in _chosen and _reserved(port):
+            _chosen.add(port)
             return port
     raise EmbeddedError(f"No free port was found between {_LOWEST} and {_HIGHEST}; stop some servers and try again.")
+
+
+def _reserved(port: int) -> bool:
+    """Whether nobody has the port. It is then kept for the server it is for, which may start seconds later: meanwhile
+    others look for ports of their own. A socket that is bound with SO_REUSEADDR and does not listen keeps no server
+    out, since each sets that option; only who binds without it, as here, meets it. Only Linux has it so."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        if sys.platform == "linux":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.detach()  # open until this process ends
+        return True
 
 
 def is_free(port: int) -> bool:

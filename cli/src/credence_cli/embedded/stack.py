@@ -55,7 +55,7 @@ class StackPorts:
     @classmethod
     def counted_from(cls, base: int) -> "StackPorts":
         """`base` is Kafka's, the next MongoDB's, then two for each service; base 0 means free ports."""
-        ports = iter(_free_ports(_PORTS) if base == 0 else range(base, base + _PORTS))
+        ports = iter([free_port() for _ in range(_PORTS)] if base == 0 else range(base, base + _PORTS))
         kafka, mongo = next(ports), next(ports)
         pairs = {name: (next(ports), next(ports)) for name in SERVICES}
         return cls(
@@ -94,13 +94,6 @@ class StackPorts:
     def _possible(self) -> bool:
         whole = self.grpc.keys() == self.http.keys() == set(SERVICES)
         return whole and all(type(port) is int and 0 < port <= _LAST_PORT for port in self.all)
-
-
-def _free_ports(count: int) -> list[int]:
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return sorted(found)
 
 
 def _all_free(ports: StackPorts) -> bool:
