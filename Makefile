@@ -53,7 +53,7 @@ check: setup ## the static half of `make test`, a minute or so
 test-import: setup ## the whole of OULAD imported and compared, with every difference explained
 	@$(BIN)/pytest -m slow tests/system $(PYTEST)
 
-test-reliability: setup ## faults against promises for about two hours, with a report (MINUTES=30 for less, SEED=7 replays a run)
+test-reliability: setup ## faults against promises for up to two and a half hours, with a report (MINUTES=30 for less, SEED=7 replays a run)
 	@$(BIN)/python -m tests.reliability $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 format: setup ## format the code and mend what ruff can mend
