@@ -197,6 +197,7 @@ class Storm:
                 self._strike(kill)
                 self._tell(kill)
             outcome.history.await_acknowledged(plan.commands, began + plan.seconds - time.monotonic())
+            w.finish(began + plan.seconds - time.monotonic())
             w.stop()
             self.rig.mend()
             calm = time.monotonic()

@@ -24,7 +24,7 @@ AGAIN = f"SEED={SEED} pytest tests/reliability/test_storm.py"
 KILLS, COMMANDS = 14, 1_200
 KILLS_BETWEEN, CALM = 1, 6
 # Rows are more than commands: twins send the same ones twenty times.
-ROWS_A_SECOND, ROWS = 16.0, 1_900
+ROWS_A_SECOND, ROWS = 16.0, 2_600
 # First what reads the log again: what is proved takes no long one, and all else then befalls what was rebuilt.
 EARLY = (
     Fault("rebuild", "accreditation-2", amount=1),

@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,7 @@ HELD = 300  # days ago: when the mentors' seminars and the mentoring began
 @dataclass
 class Writers:
     """All clients of a run. `troubles`: what sending again did not heal, and answers that must not be; `erasures`: who
-    was erased, acknowledged."""
+    was erased, acknowledged; `through`: the writers that came through a whole round."""
 
     rig: Rig
     history: History
@@ -53,7 +54,9 @@ class Writers:
     troubles: list[str] = field(default_factory=list)
     mentors: tuple[str, ...] = ()
     erasures: list[str] = field(default_factory=list)
+    through: set[str] = field(default_factory=set)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _last: threading.Event = field(default_factory=threading.Event)
 
     def client(self, writer: str, number: int) -> Client:
         return Client(self.rig, self.history, random.Random(f"{self.seed}/{writer}/{number}"), self.over, self.pace)
@@ -68,15 +71,23 @@ class Writers:
 
     def _repeat(self, each: Callable[[Client, str], None], writer: str) -> None:
         number = 0
-        while not self.over.is_set():
+        while not self.over.is_set() and not (self._last.is_set() and writer in self.through):
             try:
                 each(self.client(writer, number), f"{self.run}-{writer}-{number}")
+                self.through.add(writer)
             except Stopped:
                 return
             except Exception as error:  # noqa: BLE001 - told in the report; the other rounds go on
                 self.troubles.append(f"{writer}, round {number}: {type(error).__name__}: {error}")
                 self.over.wait(TROUBLED_SECONDS)
             number += 1
+
+    def finish(self, seconds: float) -> None:
+        """Waits until every writer came through a whole round, to the refusals at the end of some; who did begins no
+        other, which would keep the rest waiting for their turn."""
+        self._last.set()
+        with suppress(AssertionError):  # what is missing then is told as too little
+            settled("a round of each", lambda: len(self.through) == len(self._threads), seconds=seconds)
 
     def stop(self) -> None:
         """The rounds under way end at their next try, their last commands unknown to their clients."""
