@@ -43,7 +43,7 @@ HELD = 300  # days ago: when the mentors' seminars and the mentoring began
 @dataclass
 class Writers:
     """All clients of a run. `troubles`: what sending again did not heal, and answers that must not be; `erasures`: who
-    was erased, acknowledged; `through`: the writers that came through a whole round."""
+    was erased, acknowledged."""
 
     rig: Rig
     history: History
@@ -54,8 +54,8 @@ class Writers:
     troubles: list[str] = field(default_factory=list)
     mentors: tuple[str, ...] = ()
     erasures: list[str] = field(default_factory=list)
-    through: set[str] = field(default_factory=set)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _through: set[str] = field(default_factory=set)  # the writers that came through a whole round
     _last: threading.Event = field(default_factory=threading.Event)
 
     def client(self, writer: str, number: int) -> Client:
@@ -71,10 +71,10 @@ class Writers:
 
     def _repeat(self, each: Callable[[Client, str], None], writer: str) -> None:
         number = 0
-        while not self.over.is_set() and not (self._last.is_set() and writer in self.through):
+        while not self.over.is_set() and not (self._last.is_set() and writer in self._through):
             try:
                 each(self.client(writer, number), f"{self.run}-{writer}-{number}")
-                self.through.add(writer)
+                self._through.add(writer)
             except Stopped:
                 return
             except Exception as error:  # noqa: BLE001 - told in the report; the other rounds go on
@@ -87,7 +87,7 @@ class Writers:
         other, which would keep the rest waiting for their turn."""
         self._last.set()
         with suppress(AssertionError):  # what is missing then is told as too little
-            settled("a round of each", lambda: len(self.through) == len(self._threads), seconds=seconds)
+            settled("a round of each", lambda: len(self._through) == len(self._threads), seconds=seconds)
 
     def stop(self) -> None:
         """The rounds under way end at their next try, their last commands unknown to their clients."""

@@ -199,7 +199,8 @@ def test_a_free_port_is_given_once_and_its_server_may_listen_more_than_once() ->
     port = given[0]
     asks = f"from credence_cli.embedded import ports; ports._LOWEST = ports._HIGHEST = {port}; ports.free_port()"
     another = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
-    assert f"No free port was found between {port} and {port}" in another.stderr
+    if sys.platform == "linux":
+        assert f"No free port was found between {port} and {port}" in another.stderr
     for _ in range(2):
         assert ports.is_free(port)
         with socket.create_server((ports.LOOPBACK, port)):
