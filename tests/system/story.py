@@ -192,6 +192,15 @@ class Story:
         answer: standings_pb2.Standing = self.asks(request, Identity.of("learner", person=person))
         return answer
 
+    def standing_at_rest(self, person: str) -> standings_pb2.Standing:
+        """As the learner sees it once nothing it rests on is being looked at, as after every rebuild."""
+
+        def look() -> standings_pb2.Standing | None:
+            standing = self.standing(person)
+            return None if standing.pending else standing
+
+        return settled(f"the standing of {person} has been looked at", look)
+
     def award(
         self, person: str, award: str, state: standings_pb2.AwardState.ValueType | None = None
     ) -> standings_pb2.AwardStanding:

@@ -115,14 +115,14 @@ def test_twenty_credits_from_register_to_certificate(platform: Platform) -> None
     award = course.award(learner, CREDIT, pb.AWARD_STATE_PROVISIONAL)
     assert (award.credit.credits, award.credit.ects, award.credit.level) == ("20", "10", 7)
     assert award.credit.transferable
-    assert course.standing(learner).credits_provisional == "20"
+    assert course.standing_at_rest(learner).credits_provisional == "20"
     assert award.certificate.state == pb.CERTIFICATE_STATE_NOT_DUE
 
     # A correction takes provisional credit back by itself, and one restores it; what was known stays askable.
     known = datetime.now(UTC)
     course.corrects(learner, "s3", ABSENT)
     course.award(learner, CREDIT, pb.AWARD_STATE_NOT_MET)
-    assert course.standing(learner).credits_provisional == "0"
+    assert course.standing_at_rest(learner).credits_provisional == "0"
     request = pb.GetStandingRequest(cohort_id=course.cohort, person_id=learner)
     request.known_at.FromDatetime(known)
     then = platform.ask(request, Identity.of("learner", person=learner))
@@ -135,7 +135,7 @@ def test_twenty_credits_from_register_to_certificate(platform: Platform) -> None
     # The board confirms; the certificate waits for a name.
     assert course.confirms(learner, CREDIT) == ["accepted"]
     award = course.award(learner, CREDIT, pb.AWARD_STATE_CONFIRMED)
-    assert course.standing(learner).credits_confirmed == "20"
+    assert course.standing_at_rest(learner).credits_confirmed == "20"
     assert (award.certificate.state, award.certificate.reason_code) == (pb.CERTIFICATE_STATE_BLOCKED, "no-name")
     naming = people_pb2.NamePerson(person_id=learner, name="Sample Learner 01")
     course.writes(people_pb2.NamePeopleRequest(rows=[naming]), ADMISSIONS)
@@ -164,7 +164,7 @@ def test_credit_needs_the_project_however_much_was_attended(platform: Platform) 
     course.attends(learner, [f"s{n}" for n in range(1, 7)])
     course.award(learner, "completion", pb.AWARD_STATE_CONFIRMED)
     assert course.award(learner, CREDIT).state == pb.AWARD_STATE_NOT_MET
-    assert course.standing(learner).credits_provisional == "0"
+    assert course.standing_at_rest(learner).credits_provisional == "0"
     assert course.confirms(learner, CREDIT) == ["not-found"]
 
 

@@ -61,7 +61,7 @@ def test_a_directors_year_completes_module_by_module_and_earns_no_credit(platfor
     all_stored(year.posts([third]))  # type: ignore[list-item]
     completion = year.award(director, "completion", pb.AWARD_STATE_CONFIRMED)
     assert not completion.HasField("credit")
-    assert year.standing(director).credits_confirmed == "0"
+    assert year.standing_at_rest(director).credits_confirmed == "0"
 
 
 def test_a_placement_in_a_sector_that_is_none_is_refused_and_names_the_field(platform: Platform) -> None:

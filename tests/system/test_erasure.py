@@ -157,7 +157,7 @@ class People:
 
     def earned(self, person: str) -> str:
         """Standing and awards as text; whether a certificate has a holder is not part of what was earned."""
-        standing = self.story.standing(person)
+        standing = self.story.standing_at_rest(person)
         for award in standing.awards:
             award.ClearField("certificate")
         standing.basis.clear()

@@ -102,7 +102,7 @@ class Lost:
 
     def standing(self) -> str:
         """What the learner has earned, as text, whatever the views' versions."""
-        standing = self.story.standing(self.story.id("learner"))
+        standing = self.story.standing_at_rest(self.story.id("learner"))
         standing.basis.clear()
         return text_format.MessageToString(standing)
 

@@ -68,7 +68,7 @@ def earned(platform: Platform) -> tuple[Story, str]:
     course.enrols(learner)
     course.attends(learner, ["s1", "s2"])
     # Else what is still under way of all that could be what moved last.
-    settled("its standing rests on them", lambda: not course.standing(learner).pending)
+    course.standing_at_rest(learner)
     return course, learner
 
 
