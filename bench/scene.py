@@ -57,6 +57,11 @@ class Answered:
     standing: float
 
 
+class Failure(CannotRun):
+    """A call or a row without an answer, which a client sends again: where a machine is overrun it is what is measured,
+    and ends a benchmark only where nothing may fail."""
+
+
 class Scene:
     """The platform as its clients see it. Tokens are signed once: a real client does not sign each call either."""
 
@@ -95,7 +100,7 @@ class Scene:
             _must_be_fine(answer)
             token = answer.token
         for learner in learners[-500:]:
-            await self._call(self.standings.GetStanding, self.standing_of(learner, token), self.importer)
+            await self.call(self.standings.GetStanding, self.standing_of(learner, token), self.importer)
         return learners
 
     async def _open(self, cohorts: list[str]) -> None:
@@ -114,28 +119,37 @@ class Scene:
         _must_be_fine(await self.client.call(stub.OpenCohorts, cohorts_pb2.OpenCohortsRequest(rows=rows)))
 
     async def mark(self, learner: Learner, session: str) -> Answered:
-        """Posts one mark and asks both views with its token. Raises AioRpcError, or CannotRun for a refusal."""
+        """Posts one mark and asks both views with its token. Raises Failure, or CannotRun for a refusal."""
         row = attendance_pb2.AttendanceRow(
             cohort_id=learner.cohort,
             person_id=learner.person,
             session_id=session,
             value=attendance_pb2.AttendanceValue(state=attendance_pb2.ATTENDANCE_STATE_PRESENT),
         )
+        _, answered = await self.posted(learner, session, row)
+        return answered
+
+    async def posted(
+        self, learner: Learner, session: str, row: attendance_pb2.AttendanceRow
+    ) -> tuple[outcome_pb2.Outcome, Answered]:
+        """Posts a learner's row and asks both views with its token. Raises as `mark` does."""
         posting = attendance_pb2.PostAttendanceRequest(provider_id=PROVIDER, rows=[row])
-        answer = await self._call(self.attendance.PostAttendance, posting, self.provider)
-        command = time.monotonic()
-        if answer.answers[0].outcome.status not in _FINE:
-            raise CannotRun(f"a mark was refused: {answer.answers[0].outcome.message}")
+        answer = await self.call(self.attendance.PostAttendance, posting, self.provider)
+        command, outcome = time.monotonic(), answer.answers[0].outcome
+        if outcome.status == outcome_pb2.OUTCOME_STATUS_UNKNOWN:
+            raise Failure(outcome.message)
+        if outcome.status not in _FINE:
+            raise CannotRun(f"a mark was refused: {outcome.message}")
 
         async def asked(method: Any, request: Any, metadata: Metadata) -> float:
-            await self._call(method, request, metadata)
+            await self.call(method, request, metadata)
             return time.monotonic()
 
         register, standing = await asyncio.gather(
             asked(self.attendance.GetRegister, self.register_of(learner, session, answer.token), self.provider),
             asked(self.standings.GetStanding, self.standing_of(learner, answer.token), self.importer),
         )
-        return Answered(command, register, standing)
+        return outcome, Answered(command, register, standing)
 
     @staticmethod
     def register_of(learner: Learner, session: str, token: str = "") -> attendance_pb2.GetRegisterRequest:
@@ -148,8 +162,12 @@ class Scene:
         return standings_pb2.GetStandingRequest(cohort_id=learner.cohort, person_id=learner.person, token=token)
 
     @staticmethod
-    async def _call(method: Any, request: Any, metadata: Metadata) -> Any:
-        return await method(request, timeout=SECONDS_MAX, metadata=metadata)
+    async def call(method: Any, request: Any, metadata: Metadata) -> Any:
+        """The answer of a stub's method. Raises Failure."""
+        try:
+            return await method(request, timeout=SECONDS_MAX, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise Failure(f"{error.code().name} ({error.details()})") from error
 
 
 def marks_of(learners: list[Learner]) -> Iterator[tuple[Learner, str]]:
@@ -173,6 +191,3 @@ def _must_be_fine(answer: outcome_pb2.BatchResponse) -> None:
     for outcome in answer.outcomes:
         if outcome.status not in _FINE:
             raise CannotRun(f"the scene could not be set: {outcome.message}")
-
-
-Failure = grpc.aio.AioRpcError

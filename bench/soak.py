@@ -34,9 +34,8 @@ from bench.harness import (
     running_stack,
     tell,
 )
-from bench.scene import PROVIDER, Failure, Learner, Scene, learners_for, marks_of
+from bench.scene import Failure, Learner, Scene, learners_for, marks_of
 from bench.trend import GROWTH_MAX, RATE_SHARE_MIN, problem, trend
-from credence.common.v1 import outcome_pb2
 from credence.enrolment.v1 import attendance_pb2
 from credence.mentoring.v1 import mentors_pb2, mentors_pb2_grpc
 from credence_cli.embedded.stack import Stack
@@ -91,7 +90,7 @@ async def _soak(stack: Stack, seconds: float) -> tuple[dict[str, Seen], list[int
                 except Failure as error:
                     # As a client of ours does: a little later, again.
                     await asyncio.sleep(0.5)
-                    failed[f"{error.code().name} ({error.details()})"] += 1
+                    failed[str(error)] += 1
 
         callers = [asyncio.create_task(caller()) for _ in range(CALLERS)]
         sampler = _Sampler(stack)
@@ -144,19 +143,12 @@ class _Work:
             session_id=session,
             value=attendance_pb2.AttendanceValue(state=STATES[turn % 2]),
         )
-        if key in self._versions:
+        if turn:
+            if key not in self._versions:
+                return  # the first one had no answer: which version this would replace is not known
             row.replaces, row.reason_code = self._versions[key], "soak"
-        posting = attendance_pb2.PostAttendanceRequest(provider_id=PROVIDER, rows=[row])
-        answer = await self._scene.attendance.PostAttendance(posting, timeout=60, metadata=self._scene.provider)
-        outcome = answer.answers[0].outcome
-        if outcome.status == outcome_pb2.OUTCOME_STATUS_ACCEPTED:
-            self._versions[key] = outcome.version
-        register = self._scene.register_of(learner, session, answer.token)
-        standing = self._scene.standing_of(learner, answer.token)
-        await asyncio.gather(
-            self._scene.attendance.GetRegister(register, timeout=60, metadata=self._scene.provider),
-            self._scene.standings.GetStanding(standing, timeout=60, metadata=self._scene.importer),
-        )
+        outcome, _ = await self._scene.posted(learner, session, row)
+        self._versions[key] = outcome.version
 
     async def _profile(self, n: int) -> None:
         row = mentors_pb2.RegisterMentor(
@@ -168,9 +160,9 @@ class _Work:
             pen_portrait="Sample portrait",
         )
         registering = mentors_pb2.RegisterMentorsRequest(rows=[row])
-        answer = await self._mentoring.RegisterMentors(registering, timeout=60, metadata=self._scene.admissions)
+        answer = await self._scene.call(self._mentoring.RegisterMentors, registering, self._scene.admissions)
         asking = mentors_pb2.ListMentorsRequest(person_id=row.person_id, token=answer.token)
-        await self._mentoring.ListMentors(asking, timeout=60, metadata=self._scene.admissions)
+        await self._scene.call(self._mentoring.ListMentors, asking, self._scene.admissions)
 
 
 class _Sampler:
